@@ -17,6 +17,7 @@
 #include "database/database.h"
 #include "journal/journal.h"
 #include "journal/state.h"
+#include "migrate/record.h"
 #include "migrate/run.h"
 
 static const char *const required[] = {"database", "migrations", NULL};
@@ -136,71 +137,19 @@ static bool ask(const struct application *application, struct error *error)
 
 /* ---- applying ---- */
 
-/* Once a migration, however many plans it takes. */
-static void record_applying(struct application *application, const struct plan_entry *entry)
-{
-    if (application->begun == entry->migration)
-        return;
-    application->begun = entry->migration;
-    JOURNAL(application->journal, EVENT_APPLYING, entry->migration->version,
-            "an operator applies it", log_text("name", entry->migration->name),
-            log_text("cause", "operator"), log_text("user", application->user),
-            log_text("risk", risk_name(entry->risk)), log_text("batch", application->batch));
-}
-
-static void record_applied(struct application *application, const struct plan_entry *entry,
-                           const struct apply_report *report)
-{
-    JOURNAL(application->journal, EVENT_APPLIED, entry->migration->version,
-            "an operator applied it", log_text("name", entry->migration->name),
-            log_text("cause", "operator"), log_text("user", application->user),
-            log_text("risk", risk_name(entry->risk)),
-            log_number("statements", report->statement_count),
-            log_number("execution_ms", (int64_t)(report->duration_us / 1000)),
-            log_number("lock_wait_ms", (int64_t)(report->lock_wait_us / 1000)),
-            log_text("checksum", entry->migration->checksum), log_text("backup", report->backup),
-            log_text("batch", application->batch));
-}
-
-static void record_failed(struct application *application, const struct plan_entry *entry,
-                          const struct apply_report *report)
-{
-    JOURNAL(application->journal, EVENT_APPLY_FAILED, entry->migration->version,
-            report->error.message, log_text("name", entry->migration->name),
-            log_text("cause", "operator"), log_text("user", application->user),
-            log_text("category", error_category(report->error.code)),
-            log_text("file", entry->migration->file_name), log_number("line", report->failed_line),
-            log_number("statement", report->failed_statement), log_text("backup", report->backup),
-            log_text("batch", application->batch));
-}
-
-/* The state only spares proxies a second try: it not being writable is told, and no more. */
+/* Records only spare others a second look: their not being written is told, and no more. */
 static void warn(const struct error *error)
 {
     fprintf(stderr, "automigrate: warning: %s\n", error->message);
 }
 
-static void forget_failure(struct application *application, const struct migration *migration)
+static struct record record_of(const struct application *application)
 {
-    struct error error;
-    if (application->state &&
-        !state_forget_failure(application->state, migration->checksum, &error))
-        warn(&error);
-}
-
-static void remember_failure(struct application *application, const struct plan *plan,
-                             const struct migration *migration, const struct apply_report *report)
-{
-    struct state_failure failure = {.schema_version = plan->schema_version};
-    struct error error;
-    char time[CLOCK_TEXT_SIZE];
-    slice_copy(slice_from_string(migration->checksum), failure.checksum, sizeof failure.checksum);
-    slice_copy(slice_from_string(migration->version), failure.version, sizeof failure.version);
-    slice_copy(slice_from_string(report->error.message), failure.message, sizeof failure.message);
-    slice_copy(slice_from_string(clock_format(clock_wall_ms(), time)), failure.failed_at,
-               sizeof failure.failed_at);
-    if (application->state && !state_remember_failure(application->state, &failure, &error))
-        warn(&error);
+    return (struct record){.journal = application->journal,
+                           .state = application->state,
+                           .cause = "operator",
+                           .batch = application->batch,
+                           .who = {{"user", application->user}}};
 }
 
 static json_t *statement_json(const struct statement_result *statement)
@@ -262,9 +211,14 @@ static size_t permit(void *context, const struct plan *plan)
     return check_drift(plan, &application->error) ? plan->count : 0;
 }
 
+/* Once a migration, however many plans it takes. */
 static void before_each(void *context, const struct plan_entry *entry)
 {
-    record_applying(context, entry);
+    struct application *application = context;
+    const struct record record = record_of(application);
+    if (application->begun != entry->migration)
+        record_applying(&record, entry);
+    application->begun = entry->migration;
 }
 
 static void after_each(void *context, const struct plan *plan, const struct plan_entry *entry,
@@ -272,31 +226,20 @@ static void after_each(void *context, const struct plan *plan, const struct plan
 {
     struct application *application = context;
     const struct migration *migration = entry->migration;
-    switch (report->outcome) {
-    case APPLY_DONE:
+    const struct record record = record_of(application);
+    record_outcome(&record, plan, entry, report);
+    if (report->outcome == APPLY_DONE) {
         application->applied++;
-        record_applied(application, entry, report);
-        forget_failure(application, migration);
         if (!application->json)
             print_applied(migration, report);
-        break;
-    case APPLY_ALREADY:
+    } else if (report->outcome == APPLY_ALREADY) {
         application->elsewhere++;
-        forget_failure(application, migration);
         if (!application->json)
             printf("%s was applied by somebody else meanwhile\n", migration->version);
-        break;
-    case APPLY_FAILED:
-        record_failed(application, entry, report);
-        remember_failure(application, plan, migration, report);
+    } else {
         application->error = report->error;
-        if (!application->json)
+        if (report->outcome == APPLY_FAILED && !application->json)
             print_failed(migration);
-        break;
-    case APPLY_UNTOUCHED:
-    case APPLY_CHANGED: /* a new plan follows */
-        application->error = report->error;
-        break;
     }
     if (application->json && !add_json(application, migration, report))
         warn(&(struct error){ERROR_MEMORY, "out of memory: the JSON report is not complete"});

@@ -65,6 +65,8 @@ struct config {
     uint64_t retry_max_body_bytes;   /* retry.max_body: 64MiB */
     uint64_t
         retry_memory_bytes; /* retry.memory: of one recorded body before it goes to a file, 1MiB */
+    uint64_t retry_memory_total_bytes; /* retry.memory_total: of all that waits for a verdict; past
+                                          it, it waits in files, 64MiB */
     uint64_t
         retry_budget_bytes; /* retry.budget: all recorded requests, held answers and files, 1GiB */
 

@@ -436,8 +436,6 @@ static bool column_begins(const char *window, const struct wanted *wanted)
     if (qualifier > 0 && name_begins(window + qualifier, wanted))
         return true;
     size_t database = database_prefix_length(window);
-    if (database == 0)
-        return false;
     qualifier = qualifier_length(window + database);
     return qualifier > 0 && name_begins(window + database + qualifier, wanted);
 }

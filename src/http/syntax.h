@@ -39,8 +39,8 @@ static inline const char *http_skip(const char *at, const char *end, enum http_b
 
 /* The first byte that cannot be in a field value, or `end`. As http_skip with BYTE_VALUE, but eight
  * bytes at a time: most bytes of a head are in values, and parsing and editing a request and its
- * answer take 550 ns instead of 720. A control byte is below 0x20 or is 0x7f; the subtractions carry only upwards, so the
- * lowest mark is exact. */
+ * answer take 550 ns instead of 720. A control byte is below 0x20 or is 0x7f; the subtractions
+ * carry only upwards, so the lowest mark is exact. */
 static inline const char *http_skip_value(const char *at, const char *end)
 {
     const uint64_t each = UINT64_C(0x0101010101010101);

@@ -181,7 +181,8 @@ static void note_progress(struct attempt *attempt)
     struct history history;
     struct error ignored;
     int64_t schema_version;
-    /* When it cannot be read the next entry finds that something changed, and a new plan is made. */
+    /* When it cannot be read the next entry finds that something changed, and a new plan is made.
+     */
     if (!database_schema_version(&attempt->database, &schema_version, &ignored) ||
         !history_read(&attempt->database, &history, &ignored))
         return;

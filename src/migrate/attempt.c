@@ -55,9 +55,10 @@ static bool run_one(struct attempt *attempt, struct executor *executor,
 bool attempt_run(struct attempt *attempt, bool (*between)(struct attempt *attempt))
 {
     const struct migration *migration = attempt->entry->migration;
-    uint64_t limit_ms = migration->timeout_ms                      ? migration->timeout_ms
-                        : attempt->options->migration_timeout_ms ? attempt->options->migration_timeout_ms
-                                                                 : DEFAULT_TIMEOUT_MS;
+    uint64_t limit_ms = migration->timeout_ms ? migration->timeout_ms
+                        : attempt->options->migration_timeout_ms
+                            ? attempt->options->migration_timeout_ms
+                            : DEFAULT_TIMEOUT_MS;
     struct executor executor;
     struct statement_cursor cursor;
     struct statement statement;
@@ -66,8 +67,8 @@ bool attempt_run(struct attempt *attempt, bool (*between)(struct attempt *attemp
     executor_construct(&executor, attempt->database.handle, migration, limit_ms,
                        "-- automigrate:timeout or migrations_options.timeout");
     statement_cursor_construct(&cursor, migration->up, migration->up_line);
-    while (good &&
-           (next = statement_next(&cursor, &statement, &attempt->report->error)) != STATEMENT_NONE) {
+    while (good && (next = statement_next(&cursor, &statement, &attempt->report->error)) !=
+                       STATEMENT_NONE) {
         good = next == STATEMENT_FOUND && run_one(attempt, &executor, &statement);
         if (good && between) {
             authorizer_suspend(&executor.authorizer);
@@ -107,10 +108,10 @@ bool attempt_add_row(struct attempt *attempt, const char *state)
         .cause = slice_copy(slice_from_string(attempt->options->cause), cause, sizeof cause),
         .batch = batch,
     };
-    bool good = batch ? history_add(&attempt->database, &row, &attempt->report->error)
-                      : error_set(&attempt->report->error, ERROR_MEMORY,
-                                  "%s: out of memory; free some and try again",
-                                  migration->file_name);
+    bool good = batch
+                    ? history_add(&attempt->database, &row, &attempt->report->error)
+                    : error_set(&attempt->report->error, ERROR_MEMORY,
+                                "%s: out of memory; free some and try again", migration->file_name);
     free(batch);
     return good;
 }

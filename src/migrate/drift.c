@@ -56,11 +56,12 @@ static bool look_at_file(struct plan *plan, const struct migration *migration,
                    "or give it a higher number",
                    migration->file_name, newest->file_name);
     if (!drift_is_applied(row))
-        return add(plan, DRIFT_UNFINISHED, migration->version,
-                   "%s runs outside a transaction and is \"%s\" after %lld statements; look what is "
-                   "in the database, then finish it by hand and set its state to applied, or undo "
-                   "it and delete its row",
-                   migration->file_name, row->state, (long long)row->statements);
+        return add(
+            plan, DRIFT_UNFINISHED, migration->version,
+            "%s runs outside a transaction and is \"%s\" after %lld statements; look what is "
+            "in the database, then finish it by hand and set its state to applied, or undo "
+            "it and delete its row",
+            migration->file_name, row->state, (long long)row->statements);
     plan->applied++;
     if (!row->checksum || strcmp(row->checksum, migration->checksum) == 0)
         return true;

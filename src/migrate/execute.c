@@ -19,13 +19,10 @@ static int on_progress(void *context)
 }
 
 void executor_construct(struct executor *executor, sqlite3 *handle,
-                        const struct migration *migration, uint64_t limit_ms,
-                        const char *limit_key)
+                        const struct migration *migration, uint64_t limit_ms, const char *limit_key)
 {
-    *executor = (struct executor){.handle = handle,
-                                  .migration = migration,
-                                  .limit_ms = limit_ms,
-                                  .limit_key = limit_key};
+    *executor = (struct executor){
+        .handle = handle, .migration = migration, .limit_ms = limit_ms, .limit_key = limit_key};
     if (limit_ms > 0) {
         executor->deadline_ns = clock_monotonic_ns() + limit_ms * NS_PER_MS;
         sqlite3_progress_handler(handle, PROGRESS_STEPS, on_progress, executor);
@@ -63,8 +60,8 @@ static void failed(struct executor *executor, const struct statement *statement,
 {
     char place[512];
     execution->outcome = EXECUTED_FAILED;
-    execution->result = result == SQLITE_ERROR ? SQLITE_ERROR
-                                               : sqlite3_extended_errcode(executor->handle);
+    execution->result =
+        result == SQLITE_ERROR ? SQLITE_ERROR : sqlite3_extended_errcode(executor->handle);
     execution->line = line_of_error(executor->handle, statement);
     executor_place(executor, statement, execution->line, place);
     if (executor->authorizer.denied[0])
@@ -200,8 +197,7 @@ static void run(struct executor *executor, const struct statement *statement,
 {
     sqlite3_stmt *prepared = NULL;
     const char *tail = NULL;
-    if (execution->sentence.if_not_exists &&
-        settle_existing(executor, statement, execution, error))
+    if (execution->sentence.if_not_exists && settle_existing(executor, statement, execution, error))
         return;
     int result = sqlite3_prepare_v2(executor->handle, statement->sql.data,
                                     (int)statement->sql.length, &prepared, &tail);

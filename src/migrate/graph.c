@@ -85,9 +85,10 @@ static bool sort_by_version(struct migration_set *set, struct error *error)
     for (size_t i = 1; i < set->count; i++) {
         const struct migration *one = &set->migrations[i - 1], *two = &set->migrations[i];
         if (version_compare(one->version, two->version) == 0)
-            return error_set(error, ERROR_DEPENDENCY,
-                             "%s and %s in %s have one version, %s; give one of them another number",
-                             one->file_name, two->file_name, set->directory, two->version);
+            return error_set(
+                error, ERROR_DEPENDENCY,
+                "%s and %s in %s have one version, %s; give one of them another number",
+                one->file_name, two->file_name, set->directory, two->version);
     }
     return true;
 }
@@ -103,11 +104,12 @@ static bool add_edges(struct graph *graph, const char *directory, struct error *
                 bsearch(migration->depends[d], graph->migrations, graph->count,
                         sizeof *graph->migrations, compare_key);
             if (!needed)
-                return error_set(error, ERROR_DEPENDENCY,
-                                 "%s:%u: depends on %s, but no file in %s has that version; add the "
-                                 "file or change the line",
-                                 migration->file_name, migration->depends_line,
-                                 migration->depends[d], directory);
+                return error_set(
+                    error, ERROR_DEPENDENCY,
+                    "%s:%u: depends on %s, but no file in %s has that version; add the "
+                    "file or change the line",
+                    migration->file_name, migration->depends_line, migration->depends[d],
+                    directory);
             graph->edges[graph->edge_count++] =
                 (struct edge){(size_t)(needed - graph->migrations), i};
         }
@@ -127,10 +129,9 @@ static int compare_from(const void *key, const void *element)
 
 static void release(struct graph *graph, size_t done)
 {
-    struct edge *edge = graph->edge_count == 0
-                            ? NULL
-                            : bsearch(&done, graph->edges, graph->edge_count, sizeof *graph->edges,
-                                      compare_from);
+    struct edge *edge = graph->edge_count == 0 ? NULL
+                                               : bsearch(&done, graph->edges, graph->edge_count,
+                                                         sizeof *graph->edges, compare_from);
     if (!edge)
         return;
     while (edge > graph->edges && edge[-1].from == done)
@@ -211,8 +212,8 @@ bool graph_order(struct migration_set *set, struct error *error)
     };
     struct migration *ordered = calloc(set->count, sizeof *ordered);
     set->by_version = calloc(set->count, sizeof *set->by_version);
-    bool good = graph.edges && graph.waits && graph.heap && graph.order && ordered &&
-                set->by_version;
+    bool good =
+        graph.edges && graph.waits && graph.heap && graph.order && ordered && set->by_version;
     if (!good)
         error_set(error, ERROR_MEMORY, "out of memory while ordering %zu migrations", set->count);
     good = good && sort_by_dependencies(&graph, set->directory, error);

@@ -206,8 +206,7 @@ static bool take_out(struct known *known, size_t at)
         object_free(object);
         return true;
     }
-    struct known_object **grown =
-        reallocarray(known->gone, known->gone_count + 1, sizeof(*grown));
+    struct known_object **grown = reallocarray(known->gone, known->gone_count + 1, sizeof(*grown));
     if (!grown) {
         object_free(object);
         return false;
@@ -241,8 +240,7 @@ static bool drop(struct known *known, bool is_trigger, const char *name)
     if (!take_out(known, at))
         return false;
     for (size_t i = known->count; relation && i-- > 0;) {
-        if (string_compare_ignore_case(known->objects[i]->table, name) == 0 &&
-            !take_out(known, i))
+        if (string_compare_ignore_case(known->objects[i]->table, name) == 0 && !take_out(known, i))
             return false;
     }
     if (is_trigger)
@@ -394,8 +392,7 @@ bool known_was_there(const struct known *known, const struct known_object *objec
 {
     for (size_t i = 0; i < known->gone_count; i++) {
         const struct known_object *gone = known->gone[i];
-        if (gone->kind == object->kind &&
-            string_compare_ignore_case(gone->name, object->name) == 0)
+        if (gone->kind == object->kind && string_compare_ignore_case(gone->name, object->name) == 0)
             return !column || known_find_column(gone, column);
     }
     return false;

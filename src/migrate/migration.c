@@ -103,9 +103,9 @@ static bool found(void *context, const char *file_name, struct error *error)
 bool migration_set_load(struct migration_set *set, const char *directory, struct error *error)
 {
     *set = (struct migration_set){.directory = slice_to_string(slice_from_string(directory))};
-    bool good = set->directory ||
-                error_set(error, ERROR_MEMORY, "%s: out of memory; free some and try again",
-                          directory);
+    bool good =
+        set->directory ||
+        error_set(error, ERROR_MEMORY, "%s: out of memory; free some and try again", directory);
     const struct source_visitor visitor = {found, set};
     good = good && source_list(directory, &visitor, error) && graph_order(set, error);
     if (!good)

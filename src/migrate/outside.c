@@ -14,7 +14,8 @@ static bool begin_trace(struct attempt *attempt)
     if (!attempt_add_row(attempt, "running") || !attempt_commit(attempt))
         return false;
     uint64_t timeout_ms = attempt->options->lock_timeout_ms;
-    sqlite3_busy_timeout(attempt->database.handle, timeout_ms > INT_MAX ? INT_MAX : (int)timeout_ms);
+    sqlite3_busy_timeout(attempt->database.handle,
+                         timeout_ms > INT_MAX ? INT_MAX : (int)timeout_ms);
     return !attempt->entry->foreign_keys_off ||
            database_run(&attempt->database, "PRAGMA foreign_keys = OFF", error);
 }
@@ -30,8 +31,9 @@ void outside_apply(struct attempt *attempt)
     const struct plan_entry *entry = attempt->entry;
     struct violations before = {0}, after = {0};
     report->outcome = APPLY_UNTOUCHED;
-    if (entry->foreign_keys_off && !violations_count(&attempt->database, entry->touched,
-                                                     entry->touched_count, &before, &report->error)) {
+    if (entry->foreign_keys_off &&
+        !violations_count(&attempt->database, entry->touched, entry->touched_count, &before,
+                          &report->error)) {
         attempt_rollback(attempt);
         return;
     }

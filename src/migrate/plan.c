@@ -29,9 +29,9 @@ static bool collect_pending(struct plan *plan, const struct migration_set *set,
 }
 
 /* Everything that must be read in one snapshot. */
-static bool read_live(struct plan *plan, const struct migration_set *set,
-                      struct database *database, const struct plan_limits *limits,
-                      struct rehearsal_stage *stage, bool *staged, struct error *error)
+static bool read_live(struct plan *plan, const struct migration_set *set, struct database *database,
+                      const struct plan_limits *limits, struct rehearsal_stage *stage, bool *staged,
+                      struct error *error)
 {
     struct history history = {0};
     bool good = history_read(database, &history, error);
@@ -59,8 +59,7 @@ bool plan_make(struct plan *plan, const struct migration_set *set, struct databa
     if (!plan->expectation)
         return error_set(error, ERROR_MEMORY, "out of memory while planning");
     sqlite3_stmt *snapshot = database_hold_snapshot(database, &plan->schema_version, error);
-    bool good =
-        snapshot && read_live(plan, set, database, limits, &stage, &staged, error);
+    bool good = snapshot && read_live(plan, set, database, limits, &stage, &staged, error);
     /* A rehearsal takes seconds at worst: no snapshot of ours may keep a writer waiting. */
     sqlite3_finalize(snapshot);
     for (size_t i = 0; good && staged && i < plan->count; i++) {
@@ -109,8 +108,8 @@ static bool same_name(const char *a, const char *b)
 static bool matches(const struct provided *provided, enum schema_kind kind, const char *table,
                     const char *name)
 {
-    bool same_kind = provided->kind == kind ||
-                     (kind == SCHEMA_TABLE && provided->kind == SCHEMA_VIEW);
+    bool same_kind =
+        provided->kind == kind || (kind == SCHEMA_TABLE && provided->kind == SCHEMA_VIEW);
     return same_kind && same_name(provided->name, name) &&
            (kind != SCHEMA_COLUMN || !table || same_name(provided->table, table));
 }

@@ -25,7 +25,8 @@ struct provided {
 struct plan_entry {
     const struct migration *migration; /* borrowed from the set */
     enum rehearsal rehearsal;
-    struct error failure; /* when it fails: file, line, statement and SQLite's reason */
+    struct error failure; /* when it fails: file, line, statement and SQLite's reason; when it
+                             depends on data: file, line and what about it */
     enum risk risk;
     char risk_reason[160]; /* "line 12: DROP TABLE cards removes what was there" */
     bool foreign_keys_off; /* to be switched off around it: the rehearsal saw a referenced table

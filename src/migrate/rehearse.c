@@ -32,10 +32,10 @@ bool rehearsal_open(struct rehearsal_stage *stage, struct database *live,
     struct catalogue catalogue;
     char sql[64];
     uint64_t pages = limits->rehearsal_pages ? limits->rehearsal_pages : DEFAULT_PAGES;
-    *stage = (struct rehearsal_stage){
-        .live = live,
-        .limits = limits,
-        .deadline_ns = clock_monotonic_ns() + limits->rehearsal_timeout_ms * NS_PER_MS};
+    *stage = (struct rehearsal_stage){.live = live,
+                                      .limits = limits,
+                                      .deadline_ns = clock_monotonic_ns() +
+                                                     limits->rehearsal_timeout_ms * NS_PER_MS};
     if (!schema_read(live, &catalogue, error))
         return false;
     bool good = known_construct(&stage->known, &catalogue) || out_of_memory(error);
@@ -71,8 +71,7 @@ static bool touches_existing(const struct known *known, const struct authorizer 
         const struct authorizer_record *record = &authorizer->records[i];
         bool rows = record->action == SQLITE_READ || record->action == SQLITE_INSERT ||
                     record->action == SQLITE_UPDATE || record->action == SQLITE_DELETE;
-        const struct known_object *object =
-            rows ? known_find_relation(known, record->first) : NULL;
+        const struct known_object *object = rows ? known_find_relation(known, record->first) : NULL;
         if (object && !object->fresh)
             return true;
     }
@@ -216,23 +215,26 @@ static void fails(struct run *run, const struct error *failure)
     risk_raise(&run->judgement, MIGRATION_RED, "fails in the rehearsal");
 }
 
-[[gnu::format(printf, 2, 3)]] static void depends_on_data(struct run *run, const char *format, ...)
+[[gnu::format(printf, 3, 4)]] static void depends_on_data(struct run *run, unsigned line,
+                                                          const char *format, ...)
 {
     char why[160];
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(why, sizeof why, format, arguments);
     va_end(arguments);
+    risk_raise(&run->judgement, MIGRATION_YELLOW, "line %u: %s", line, why);
+    if (run->entry->rehearsal == REHEARSAL_OK)
+        error_set(&run->entry->failure, ERROR_CONSTRAINT, "%s:%u: %s",
+                  run->entry->migration->file_name, line, why);
     run->entry->rehearsal = REHEARSAL_DEPENDS_ON_DATA;
-    risk_raise(&run->judgement, MIGRATION_YELLOW, "%s", why);
 }
 
 /* A new column that old rows may not be able to have: SQLite looks at the rows, of which the copy
  * has none (https://www.sqlite.org/lang_altertable.html#altertabaddcol). */
-static void judge_new_column(struct run *run, const struct statement *statement,
-                             const char *table)
+static void judge_new_column(struct run *run, const struct statement *statement, const char *table)
 {
-    static const char *const looks[] = {"check",        "references",        "generated", "as",
+    static const char *const looks[] = {"check",        "references",        "generated",   "as",
                                         "current_time", "current_timestamp", "current_date"};
     struct slice rest = statement->sql;
     bool not_null = false, has_default = false, looked = false;
@@ -260,8 +262,7 @@ static void judge_new_column(struct run *run, const struct statement *statement,
         fails(run, &failure);
         return;
     }
-    depends_on_data(run, "line %u: whether the rows of %s allow the new column depends on them",
-                    statement->line, table);
+    depends_on_data(run, statement->line, "whether the rows of %s allow the new column", table);
 }
 
 /* What the copy cannot know although the statement ran in it. */
@@ -279,8 +280,8 @@ static void judge_rows(struct run *run, const struct execution *execution,
             judge_new_column(run, statement, record->second);
         else if (execution->sentence.verb == VERB_CREATE_INDEX && execution->sentence.unique &&
                  estimate_has_rows(run->stage->live, record->second))
-            depends_on_data(run, "line %u: whether the rows of %s are unique depends on them",
-                            statement->line, record->second);
+            depends_on_data(run, statement->line, "whether the rows of %s are unique",
+                            record->second);
     }
 }
 
@@ -291,21 +292,21 @@ static bool judge_failure(struct run *run, const struct execution *execution,
     int primary = execution->result & 0xff;
     bool about_rows = primary == SQLITE_CONSTRAINT || primary == SQLITE_MISMATCH ||
                       primary == SQLITE_TOOBIG || primary == SQLITE_ERROR;
-    bool still_open = !sqlite3_get_autocommit(run->executor.handle) ||
-                      !run->entry->migration->transaction;
+    bool still_open =
+        !sqlite3_get_autocommit(run->executor.handle) || !run->entry->migration->transaction;
     if (execution->stepped && about_rows && still_open && is_data_verb(execution->sentence.verb) &&
-        (run->stage->tainted ||
-         touches_existing(&run->stage->known, &run->executor.authorizer))) {
+        (run->stage->tainted || touches_existing(&run->stage->known, &run->executor.authorizer))) {
         run->stage->tainted = true;
-        depends_on_data(run, "line %u: %s without the rows of the live database", statement->line,
-                        sqlite3_errstr(execution->result));
+        depends_on_data(run, statement->line, "%s: without the rows of the live database",
+                        sqlite3_errmsg(run->executor.handle));
         return true;
     }
     fails(run, failure);
     if (primary == SQLITE_FULL)
-        error_set(&run->entry->failure, ERROR_SQL,
-                  "%s:%u: statement %u needs more pages than a rehearsal may have; apply it by hand",
-                  run->entry->migration->file_name, statement->line, statement->position);
+        error_set(
+            &run->entry->failure, ERROR_SQL,
+            "%s:%u: statement %u needs more pages than a rehearsal may have; apply it by hand",
+            run->entry->migration->file_name, statement->line, statement->position);
     return false;
 }
 
@@ -335,7 +336,8 @@ static bool rehearse_statement(struct run *run, const struct statement *statemen
     if (name && !(removed = slice_to_string(slice_from_string(name))))
         return out_of_memory(run->error);
     struct error broken = {0};
-    bool good = known_update(&run->stage->known, &run->stage->copy, authorizer, &execution, &broken);
+    bool good =
+        known_update(&run->stage->known, &run->stage->copy, authorizer, &execution, &broken);
     if (!good) {
         if (broken.code == ERROR_MEMORY)
             *run->error = broken;
@@ -414,8 +416,12 @@ static void commit(struct run *run)
     if (sqlite3_get_autocommit(copy->handle))
         return;
     sqlite3_db_status(copy->handle, SQLITE_DBSTATUS_DEFERRED_FKS, &unmet, &highest, 0);
+    if (unmet && run->stage->unmet)
+        return; /* an earlier one left it open: there is no telling */
     if (unmet && run->stage->tainted) {
-        depends_on_data(run, "whether its foreign keys are met at its end depends on rows");
+        run->stage->unmet = true;
+        depends_on_data(run, run->entry->migration->up_line,
+                        "whether its foreign keys are met at its end");
         return;
     }
     if (!database_run(copy, run->entry->rehearsal == REHEARSAL_FAILS ? "ROLLBACK" : "COMMIT",

@@ -16,6 +16,7 @@ struct rehearsal_stage {
     unsigned stubbed;
     char note[256]; /* what the copy could not hold */
     bool tainted;   /* rows that later statements may need were not there to be copied */
+    bool unmet;     /* deferred foreign keys wait for such rows, and keep the transaction open */
 };
 
 /* Copies the schema. The live connection must hold a snapshot if others read it beside this. */

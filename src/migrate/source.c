@@ -48,8 +48,8 @@ bool source_list(const char *directory, const struct source_visitor *visitor, st
         struct dirent *entry = readdir(stream);
         if (!entry) {
             if (errno != 0)
-                good = error_set_errno(error, ERROR_IO, errno, "migrations directory %s",
-                                       directory);
+                good =
+                    error_set_errno(error, ERROR_IO, errno, "migrations directory %s", directory);
             break;
         }
         if (is_migration_name(entry->d_name))
@@ -91,8 +91,8 @@ static bool read_all(int fd, const char *path, char *text, size_t length, struct
         done += (size_t)got;
     }
     if (done != length)
-        return error_set(error, ERROR_IO,
-                         "%s: it is being written to; try again when that is done", path);
+        return error_set(error, ERROR_IO, "%s: it is being written to; try again when that is done",
+                         path);
     text[length] = '\0';
     return true;
 }

@@ -145,8 +145,8 @@ static void read_name(struct sentence *sentence, struct slice *rest)
     if (!token_is_name(token))
         return;
     sentence->name = token;
-    sentence->from_name = slice_make(
-        token.text.data, before.length - (size_t)(token.text.data - before.data));
+    sentence->from_name =
+        slice_make(token.text.data, before.length - (size_t)(token.text.data - before.data));
 }
 
 /* Past an optional IF [NOT] EXISTS. */
@@ -278,12 +278,12 @@ struct sentence sentence_read(struct slice sql)
         enum verb verb;
         void (*read)(struct sentence *sentence, struct slice rest);
     } verbs[] = {
-        {"create", VERB_OTHER, read_create}, {"alter", VERB_OTHER, read_alter},
-        {"drop", VERB_OTHER, read_drop},     {"pragma", VERB_PRAGMA, read_pragma},
+        {"create", VERB_OTHER, read_create},  {"alter", VERB_OTHER, read_alter},
+        {"drop", VERB_OTHER, read_drop},      {"pragma", VERB_PRAGMA, read_pragma},
         {"vacuum", VERB_VACUUM, read_vacuum}, {"insert", VERB_INSERT, NULL},
-        {"replace", VERB_REPLACE, NULL},     {"update", VERB_UPDATE, NULL},
-        {"delete", VERB_DELETE, NULL},       {"select", VERB_SELECT, NULL},
-        {"values", VERB_SELECT, NULL},       {"with", VERB_WITH, NULL},
+        {"replace", VERB_REPLACE, NULL},      {"update", VERB_UPDATE, NULL},
+        {"delete", VERB_DELETE, NULL},        {"select", VERB_SELECT, NULL},
+        {"values", VERB_SELECT, NULL},        {"with", VERB_WITH, NULL},
     };
     struct sentence sentence = {.verb = VERB_OTHER};
     /* The semicolon is no part of what sqlite_schema keeps. */

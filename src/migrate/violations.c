@@ -24,8 +24,7 @@ static bool is_among(const char *name, char *const *tables, size_t count)
 static bool add_key(struct violations *violations, const char *child, int64_t id,
                     const char *parent, const char *columns)
 {
-    struct violation *grown =
-        reallocarray(violations->keys, violations->count + 1, sizeof *grown);
+    struct violation *grown = reallocarray(violations->keys, violations->count + 1, sizeof *grown);
     if (!grown)
         return false;
     violations->keys = grown;
@@ -74,8 +73,7 @@ static bool count_child(struct database *database, struct violation *first, stru
 {
     sqlite3_stmt *query = NULL;
     char *sql = sqlite3_mprintf("PRAGMA main.foreign_key_check(%Q)", first->child);
-    int result =
-        sql ? sqlite3_prepare_v2(database->handle, sql, -1, &query, NULL) : SQLITE_NOMEM;
+    int result = sql ? sqlite3_prepare_v2(database->handle, sql, -1, &query, NULL) : SQLITE_NOMEM;
     if (result == SQLITE_OK) {
         while ((result = sqlite3_step(query)) == SQLITE_ROW) {
             int64_t id = sqlite3_column_int64(query, 3);

@@ -82,6 +82,7 @@ static struct exchange *new_exchange(struct worker *worker)
     exchange->slot_generation = 1;
     timer_construct(&exchange->timer, timed_out);
     retry_buffer_construct(&exchange->kept);
+    retry_buffer_construct(&exchange->held_file);
     worker->slots[worker->slot_count++] = exchange;
     return exchange;
 }
@@ -149,7 +150,7 @@ void exchange_fail(struct exchange *exchange, unsigned status, const char *reaso
     }
     if (exchange->state == EXCHANGE_QUEUED && !list_is_empty(&exchange->link))
         upstream_cancel(&exchange->worker->upstream, exchange);
-    if (exchange->held.length > 0) {
+    if (exchange->held_head > 0) {
         exchange_tell_outcome(exchange, false);
         exchange_pass_held(exchange);
         return;
@@ -238,7 +239,7 @@ static void give_up_body(struct exchange *exchange, enum body_read result,
         return;
     }
     exchange->close_client = true;
-    if (exchange->held.length > 0)
+    if (exchange->held_head > 0)
         exchange_drop_held(exchange);
     exchange_fail(exchange, refusal->status, refusal->reason, (struct slice){"", 0});
 }

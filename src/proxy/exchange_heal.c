@@ -20,6 +20,8 @@ static struct ticket ticket_of(const struct exchange *exchange)
 static bool keep_answer(struct exchange *exchange, struct slice bytes)
 {
     struct retry_budget *budget = exchange->worker->budget;
+    if (exchange->held_file.fd >= 0) /* bounded by PARKED_ANSWER_MAX */
+        return retry_buffer_append(&exchange->held_file, budget, bytes, true);
     if (!retry_budget_take(budget, bytes.length))
         return false;
     if (!buffer_append_slice(&exchange->held, bytes)) {
@@ -36,7 +38,11 @@ void exchange_drop_held(struct exchange *exchange)
     struct upstream_connection *first = exchange->first_connection;
     retry_budget_give(exchange->worker->budget, exchange->held_charged);
     exchange->held_charged = 0;
+    retry_budget_give_waiting(exchange->worker->budget, exchange->waiting);
+    exchange->waiting = 0;
+    retry_buffer_free(&exchange->held_file, exchange->worker->budget);
     buffer_free(&exchange->held);
+    exchange->held_head = 0;
     exchange->first_connection = NULL;
     if (first)
         upstream_release(first, false);
@@ -72,6 +78,48 @@ static struct slice held_payload(const struct exchange *exchange, struct buffer 
     return buffer_slice(plain);
 }
 
+/* What waits is bounded in memory by the budget; past it, request body and answer wait in files. */
+static void spill_if_too_much_waits(struct exchange *exchange)
+{
+    struct retry_budget *budget = exchange->worker->budget;
+    struct retry_buffer *file = &exchange->held_file;
+    uint64_t bytes = exchange->held.length + exchange->kept.memory.length;
+    if (retry_budget_take_waiting(budget, bytes)) {
+        exchange->waiting = bytes;
+        return;
+    }
+    retry_buffer_spill(&exchange->kept);
+    file->memory = exchange->held;
+    file->length = exchange->held.length;
+    exchange->held = (struct buffer){0};
+    if (!retry_buffer_spill(file)) {
+        exchange->held = file->memory;
+        retry_buffer_construct(file);
+    }
+}
+
+/* The held answer in memory again. False: it cannot be read back. */
+static bool recall(struct exchange *exchange)
+{
+    struct retry_buffer *file = &exchange->held_file;
+    if (file->fd < 0)
+        return true;
+    bool good = buffer_reserve(&exchange->held, file->length);
+    while (good && exchange->held.length < file->length) {
+        char *end = exchange->held.data + exchange->held.length;
+        struct slice part = retry_buffer_read(file, exchange->held.length, end,
+                                              file->length - exchange->held.length);
+        exchange->held.length += part.length;
+        good = part.length > 0;
+    }
+    return good;
+}
+
+static size_t held_length(const struct exchange *exchange)
+{
+    return exchange->held.length > 0 ? exchange->held.length : (size_t)exchange->held_file.length;
+}
+
 /* Waits for the verdict with what is needed copied to size; the buffers go back. */
 static void park(struct exchange *exchange)
 {
@@ -92,6 +140,7 @@ static void park(struct exchange *exchange)
     }
     buffer_shrink(&exchange->held);
     buffer_shrink(&exchange->kept.memory);
+    spill_if_too_much_waits(exchange);
     timer_stop(&client->timer);
     timer_start(&worker->timers, &exchange->timer, TIMER_PARK, worker->now_ns);
 }
@@ -170,9 +219,9 @@ bool exchange_read_held(struct exchange *exchange)
     struct worker *worker = exchange->worker;
     bool holding = exchange->state == EXCHANGE_HOLDING;
     size_t most = holding ? exchange->held_head + worker->config->hold_bytes : PARKED_ANSWER_MAX;
-    if (exchange->held.length >= most)
+    if (held_length(exchange) >= most)
         return false;
-    size_t size = most - exchange->held.length, received, taken;
+    size_t size = most - held_length(exchange), received, taken;
     struct http_refusal refusal;
     char *block = blocks_borrow(&worker->bodies);
     if (!block)
@@ -195,7 +244,7 @@ bool exchange_read_held(struct exchange *exchange)
         } else {
             if (exchange->answer_body.done)
                 answer_is_whole(exchange);
-            if (holding && (exchange->held_whole || exchange->held.length >= most))
+            if (holding && (exchange->held_whole || held_length(exchange) >= most))
                 judge(exchange);
         }
     }
@@ -228,7 +277,6 @@ void exchange_pass_held(struct exchange *exchange)
     struct worker *worker = exchange->worker;
     struct http_head *head = &worker->response_head;
     struct http_refusal refusal;
-    struct slice held = buffer_slice(&exchange->held);
     bool second = exchange->attempt == 2;
     timer_stop(&exchange->timer);
     if (second) {
@@ -241,8 +289,11 @@ void exchange_pass_held(struct exchange *exchange)
         if (connection)
             upstream_release(connection, false);
     }
+    bool readable = recall(exchange);
+    struct slice held = buffer_slice(&exchange->held);
     /* These bytes were accepted once; the parser is a pure function. */
-    if (http_parse_response(held, exchange->method, head, &refusal) != HTTP_PARSE_DONE) {
+    if (!readable ||
+        http_parse_response(held, exchange->method, head, &refusal) != HTTP_PARSE_DONE) {
         client_close(exchange->client, true);
         return;
     }

@@ -59,8 +59,10 @@ struct exchange {
     size_t block_length;
 
     /* The first attempt's answer, while it is held. */
-    struct buffer held; /* head and body as they came */
-    size_t held_head;   /* bytes of the head */
+    struct buffer held;            /* head and body as they came; empty while they wait in a file */
+    size_t held_head;              /* bytes of the head; 0: none is held */
+    struct retry_buffer held_file; /* when too much waits in memory */
+    uint64_t waiting;              /* bytes taken of the budget's waiting memory */
     uint64_t held_charged;
     bool held_whole;
     bool held_truncated;

@@ -30,7 +30,8 @@ struct proxy *proxy_new(const struct config *config, const struct healing *heali
     proxy->workers = workers;
     proxy->budget = (struct retry_budget){.limit = config->retry_budget_bytes,
                                           .memory_limit = config->retry_memory_bytes,
-                                          .body_limit = config->retry_max_body_bytes};
+                                          .body_limit = config->retry_max_body_bytes,
+                                          .waiting_limit = config->retry_memory_total_bytes};
     bool good = listen_address_parse(config->listen, &proxy->address, error) &&
                 listen_address_probe(&proxy->address, error);
     int shared = -1;

@@ -8,19 +8,36 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static bool take(_Atomic uint64_t *used, uint64_t limit, uint64_t bytes)
+{
+    uint64_t before = atomic_fetch_add_explicit(used, bytes, memory_order_relaxed);
+    if (before + bytes <= limit)
+        return true;
+    atomic_fetch_sub_explicit(used, bytes, memory_order_relaxed);
+    return false;
+}
+
 bool retry_budget_take(struct retry_budget *budget, uint64_t bytes)
 {
-    uint64_t before = atomic_fetch_add_explicit(&budget->used, bytes, memory_order_relaxed);
-    if (before + bytes <= budget->limit)
-        return true;
-    atomic_fetch_sub_explicit(&budget->used, bytes, memory_order_relaxed);
-    return false;
+    return take(&budget->used, budget->limit, bytes);
 }
 
 void retry_budget_give(struct retry_budget *budget, uint64_t bytes)
 {
     if (bytes > 0)
         atomic_fetch_sub_explicit(&budget->used, bytes, memory_order_relaxed);
+}
+
+bool retry_budget_take_waiting(struct retry_budget *budget, uint64_t bytes)
+{
+    uint64_t limit = budget->waiting_limit > 0 ? budget->waiting_limit : UINT64_MAX;
+    return take(&budget->waiting, limit, bytes);
+}
+
+void retry_budget_give_waiting(struct retry_budget *budget, uint64_t bytes)
+{
+    if (bytes > 0)
+        atomic_fetch_sub_explicit(&budget->waiting, bytes, memory_order_relaxed);
 }
 
 void retry_buffer_construct(struct retry_buffer *kept)
@@ -70,6 +87,22 @@ static bool write_all(int fd, struct slice data, uint64_t offset)
         data = slice_make(data.data + written, data.length - (size_t)written);
         offset += (uint64_t)written;
     }
+    return true;
+}
+
+bool retry_buffer_spill(struct retry_buffer *kept)
+{
+    if (kept->fd >= 0 || kept->memory.length == 0)
+        return true;
+    int fd = open_unnamed();
+    if (fd < 0)
+        return false;
+    if (!write_all(fd, buffer_slice(&kept->memory), 0)) {
+        close(fd);
+        return false;
+    }
+    kept->fd = fd;
+    buffer_free(&kept->memory);
     return true;
 }
 

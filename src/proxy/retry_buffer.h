@@ -17,11 +17,18 @@ struct retry_budget {
     uint64_t limit;
     uint64_t memory_limit; /* of one body before it goes to a file */
     uint64_t body_limit;   /* of one body */
+
+    _Atomic uint64_t waiting; /* bytes in memory of what waits for a verdict */
+    uint64_t waiting_limit;   /* past it, what waits goes to files; 0: no bound */
 };
 
 /* Takes `bytes` out of the budget, or says no. */
 bool retry_budget_take(struct retry_budget *budget, uint64_t bytes);
 void retry_budget_give(struct retry_budget *budget, uint64_t bytes);
+
+/* The same for the memory of what waits for a verdict. */
+bool retry_budget_take_waiting(struct retry_budget *budget, uint64_t bytes);
+void retry_budget_give_waiting(struct retry_budget *budget, uint64_t bytes);
 
 struct retry_buffer {
     struct buffer memory; /* the first bytes */
@@ -43,3 +50,7 @@ void retry_buffer_free(struct retry_buffer *kept, struct retry_budget *budget);
  * file cannot be read. */
 struct slice retry_buffer_read(const struct retry_buffer *kept, uint64_t offset, char *scratch,
                                size_t size);
+
+/* Moves what is in memory to a file, if all of it is in memory. False: there is no file to be had,
+ * and it stays where it is. */
+bool retry_buffer_spill(struct retry_buffer *kept);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "migrate/record.h"
 #include "migrate/run.h"
 #include "recover/closure.h"
 #include "recover/policy.h"
@@ -125,6 +126,7 @@ struct errand {
     size_t count;
     const struct submission *first; /* whose failure is told as the cause */
     char cause[192];
+    char batch[CLOCK_TEXT_SIZE]; /* the same for all of this run */
     bool refused; /* the policy does not let the needed ones through; it has been told */
 };
 
@@ -160,67 +162,35 @@ static size_t permit(void *context, const struct plan *plan)
     return 0;
 }
 
-static void before(void *context, const struct plan_entry *entry)
+static struct record record_of(const struct errand *errand)
 {
-    const struct errand *errand = context;
-    JOURNAL(errand->recovery->options->journal, EVENT_APPLYING, entry->migration->version,
-            entry->migration->file_name, log_text("cause", errand->cause),
-            log_text("risk", risk_name(entry->risk)));
+    return (struct record){
+        .journal = errand->recovery->options->journal,
+        .state = errand->recovery->state,
+        .cause = errand->cause,
+        .batch = errand->batch,
+        .who = {{"method", errand->first->method}, {"path", errand->first->path}}};
 }
 
-static void remember_failure(struct recovery *recovery, const struct plan *plan,
-                             const struct plan_entry *entry, const struct apply_report *report)
+static void before(void *context, const struct plan_entry *entry)
 {
-    struct state_failure failure = {.schema_version = plan->schema_version};
-    struct error trouble = {0};
-    slice_copy(slice_from_string(entry->migration->checksum), failure.checksum,
-               sizeof failure.checksum);
-    slice_copy(slice_from_string(entry->migration->version), failure.version,
-               sizeof failure.version);
-    slice_copy(slice_from_string(report->error.message), failure.message, sizeof failure.message);
-    clock_format(clock_wall_ms(), failure.failed_at);
-    if (recovery->state && !state_remember_failure(recovery->state, &failure, &trouble))
-        JOURNAL(recovery->options->journal, EVENT_TROUBLE, "state", trouble.message);
+    const struct record record = record_of(context);
+    record_applying(&record, entry);
 }
 
 static void after(void *context, const struct plan *plan, const struct plan_entry *entry,
                   const struct apply_report *report)
 {
-    struct errand *errand = context;
+    const struct errand *errand = context;
     struct recovery *recovery = errand->recovery;
-    struct journal *journal = recovery->options->journal;
-    const char *version = entry->migration->version;
-    switch (report->outcome) {
-    case APPLY_DONE:
+    const struct record record = record_of(errand);
+    record_outcome(&record, plan, entry, report);
+    if (report->outcome == APPLY_DONE)
         atomic_fetch_add(&recovery->applied, 1);
-        JOURNAL(journal, EVENT_APPLIED, version, entry->migration->file_name,
-                log_text("cause", errand->cause), log_text("method", errand->first->method),
-                log_text("path", errand->first->path),
-                log_number("duration_us", (int64_t)report->duration_us),
-                log_number("lock_wait_us", (int64_t)report->lock_wait_us),
-                log_number("statements", report->statement_count),
-                log_text("risk", risk_name(entry->risk)),
-                log_text("checksum", entry->migration->checksum),
-                log_text("backup", report->backup));
-        break;
-    case APPLY_FAILED:
+    else if (report->outcome == APPLY_FAILED)
         atomic_fetch_add(&recovery->failed, 1);
-        remember_failure(recovery, plan, entry, report);
-        JOURNAL(
-            journal, EVENT_APPLY_FAILED, version, report->error.message,
-            log_text("category", error_category(report->error.code)),
-            log_text("file", entry->migration->file_name), log_number("line", report->failed_line),
-            log_number("statement", report->failed_statement), log_text("cause", errand->cause));
-        break;
-    case APPLY_UNTOUCHED:
+    else if (report->outcome == APPLY_UNTOUCHED)
         recovery->not_before_ns = clock_monotonic_ns() + COOL_DOWN_MS * NS_PER_MS;
-        JOURNAL(journal, EVENT_TROUBLE, version, report->error.message,
-                log_text("category", error_category(report->error.code)),
-                log_text("file", entry->migration->file_name));
-        break;
-    default:
-        break; /* already there: the next look finds it */
-    }
 }
 
 static bool collect_errand(struct recovery *recovery, const struct submission *batch,
@@ -246,7 +216,6 @@ static void run_errand(struct recovery *recovery, struct errand *errand)
 {
     struct live *live = recovery->live;
     const struct config *config = recovery->options->config;
-    char batch[CLOCK_TEXT_SIZE];
     struct closure closure = {0};
     struct error error = {0};
     struct run run = {.database = &live->database,
@@ -258,7 +227,7 @@ static void run_errand(struct recovery *recovery, struct errand *errand)
                                   .backup_keep = config->backup_keep,
                                   .backup = true,
                                   .cause = errand->cause,
-                                  .batch = clock_format(clock_wall_ms(), batch)},
+                                  .batch = clock_format(clock_wall_ms(), errand->batch)},
                       .context = errand,
                       .permit = permit,
                       .before = before,

@@ -91,7 +91,7 @@ def test_the_demonstration_says_clearly_what_is_off(place: Path) -> None:
     assert len(done.stderr.splitlines()) == 1 and "nothing" in done.stderr
 
 
-CARD = json.dumps({"workspace_id": 1, "title": "Write it down"}).encode()
+CARD = json.dumps({"title": "Write it down"}).encode()
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ CARD = json.dumps({"workspace_id": 1, "title": "Write it down"}).encode()
         request("/"),
         request("/api/cards"),
         request("/api/cards", "POST", CARD),
-        request("/cards", "POST", b"workspace_id=1&title=From+the+form"),
+        request("/cards", "POST", b"title=From+the+form"),
         request("/", "HEAD"),
     ],
     ids=["page", "api", "post", "form", "head"],

@@ -29,13 +29,20 @@ def quoting(one: Request) -> Any:
     return reply(200, one.target.encode())
 
 
-def test_p7_a_database_that_is_locked_for_ever(serve: Any, upstream: Any, place: Path) -> None:
+@pytest.mark.parametrize("since", ["after the start", "before the start"])
+def test_p7_a_database_that_is_locked_for_ever(
+    serve: Any, upstream: Any, place: Path, since: str
+) -> None:
     database = files.make_database(place / "app.db")
     app = upstream(quoting)
     directory = files.write_migrations(place / "migrations", MIGRATION)
+    variables = {"AUTOMIGRATE_RECOVER_WAIT": "500ms"}
     with closing(sqlite3.connect(database, isolation_level=None)) as holder:
-        holder.execute("BEGIN EXCLUSIVE")
-        proxy = serve(app.url, database, directory, AUTOMIGRATE_RECOVER_WAIT="500ms")
+        if since == "before the start":
+            holder.execute("BEGIN EXCLUSIVE")
+        proxy = serve(app.url, database, directory, **variables)
+        if since == "after the start":
+            holder.execute("BEGIN EXCLUSIVE")
         assert ask(proxy.address, request("/fine")).body == b"/fine"
         with Connection(proxy.address) as waiting:
             waiting.send(request("/cards"))
@@ -44,6 +51,8 @@ def test_p7_a_database_that_is_locked_for_ever(serve: Any, upstream: Any, place:
             answer = waiting.read_response()
             assert (answer.status, answer.body) == (500, FAILURE)
         holder.execute("ROLLBACK")
+    app.script = Querying(database)  # and afterwards it heals
+    assert ask(proxy.address, request("/cards")).status == 200, proxy.log
     assert proxy.stop() == 0
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 BODY_LIMIT = 1024 * 1024
+FIRST_BOARD = "First board"
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2129; --soft: #667085; --line: #e4e7ec;
@@ -86,9 +87,11 @@ def board_page(workspaces: list[dict[str, Any]], cards: list[dict[str, Any]]) ->
         f"<option value={workspace['id']}>{html.escape(workspace['name'])}</option>"
         for workspace in workspaces
     )
+    choice = f"<select name=workspace_id aria-label=Board>{options}</select>" if options else ""
+    if not sections:
+        sections.append("<p class=soft>An empty board: add the first card.</p>")
     form = (
-        "<form method=post action=/cards>"
-        f"<select name=workspace_id aria-label=Board>{options}</select>"
+        f"<form method=post action=/cards>{choice}"
         '<input name=title placeholder="A new card" aria-label=Title required maxlength=200>'
         "<input name=body placeholder=Details aria-label=Details maxlength=2000>"
         "<button>Add card</button></form>"
@@ -155,9 +158,10 @@ class Store:
         )[0]
 
     def add_card(self, fields: dict[str, Any]) -> dict[str, Any]:
-        workspace = number_of(fields, "workspace_id", 1)
+        """On the board that is named, or the first one, which is made if there is none."""
         title = text_of(fields, "title")
-        with self.connection:
+        with self.connection:  # one transaction: a card that cannot be added leaves no board
+            workspace = self.board_of(fields)
             cursor = self.connection.execute(
                 "INSERT INTO cards (workspace_id, title, body, position, card_bitmap)"
                 " VALUES (?1, ?2, ?3, (SELECT COALESCE(MAX(position) + 1, 0) FROM cards"
@@ -165,6 +169,18 @@ class Store:
                 (workspace, title, str(fields.get("body", ""))),
             )
         return self.card(cursor.lastrowid or 0)
+
+    def board_of(self, fields: dict[str, Any]) -> int:
+        boards = [workspace["id"] for workspace in self.workspaces()]
+        if not boards and not fields.get("workspace_id"):
+            cursor = self.connection.execute(
+                "INSERT INTO workspaces (name) VALUES (?)", (FIRST_BOARD,)
+            )
+            return cursor.lastrowid or 0
+        board = number_of(fields, "workspace_id", boards[0] if boards else 0)
+        if board not in boards:
+            raise Refusal(422, f"there is no workspace {board}")
+        return board
 
     def change_card(self, identifier: int, fields: dict[str, Any]) -> dict[str, Any]:
         before = self.card(identifier)

@@ -230,7 +230,7 @@ def demonstrate(program: str, once: bool, stack: ExitStack) -> None:
 
     second = ask(address, "GET", "/api/cards")
     tell_answer(second)
-    third = ask(address, "POST", "/api/cards", {"workspace_id": 1, "title": "It works"})
+    third = ask(address, "POST", "/api/cards", {"title": "It works"})
     tell_answer(third)
     (status,) = run_json(program, "status", "--json", *where)
     check([first, second, third], status)

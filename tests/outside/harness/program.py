@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Mapping, Sequence
 
+from .client import ask, request
+
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = Path(os.environ.get("AUTOMIGRATE", ROOT / "build" / "automigrate"))
 
@@ -155,6 +157,13 @@ class Program:
 
     def sanitizer_report(self) -> str:
         return self.log if SANITIZER_REPORT.search(self.log) else ""
+
+    def metric(self, name: str) -> float:
+        """A metric's value, all its labels together."""
+        lines = ask(self.admin, request("/metrics", host=self.admin)).body.decode().splitlines()
+        values = [line for line in lines if re.match(rf"{name}[ {{]", line)]
+        assert values, f"no metric {name}"
+        return sum(float(line.rsplit(" ", 1)[1]) for line in values)
 
     def memory(self, which: str = "VmRSS") -> int:
         """Bytes: VmRSS is what is resident now, VmHWM its highest value so far."""

@@ -314,6 +314,7 @@ static const struct {
     {"has no column named bitmap", "bitmap"},
     {"This has no column named bitmap", "bitmap"},
     {"vegetable has no column named bitmap", "bitmap"},
+    {"vegetable soup has no column named bitmap", "bitmap"},
     {"table\nhas no column named bitmap", "bitmap"},
     {"table cards has no column named", "cards"},
 
@@ -342,6 +343,7 @@ static const struct {
     {"no such table: cards\"s", "cards"},
     {"no such table: cards''", "cards"},
     {"no such table: cards$", "cards"},
+    {"no such table: cards<2", "cards"},
     {"no such table: cards(2)b", "cards(2"},
     {"no such table: cards in stock", "cards"},
     {"no such table: cards at home", "cards"},

@@ -73,6 +73,7 @@ static const struct vector chunked[] = {
     {BYTES("5\r\nhello\n0\r\n\r\n"), REFUSED, NULL, 0},
     {BYTES("5\r\nhello\r0\r\n\r\n"), REFUSED, NULL, 0},
     {BYTES("5\r\nhello0\r\n\r\n"), REFUSED, NULL, 0},
+    {BYTES("5\r\nhello!\n0\r\n\r\n"), REFUSED, NULL, 0},
     {BYTES("5\r\nhello!\r\n0\r\n\r\n"), REFUSED, NULL, 0},
     {BYTES("5\r\nhell\r\n0\r\n\r\n"), REFUSED, NULL, 0},
     {BYTES("0\r\n\n"), REFUSED, NULL, 0},

@@ -62,6 +62,8 @@ static const struct vector requests[] = {
     {BYTES("\n" GET "\r\n"), 400},
     {BYTES("\r" GET "\r\n"), 400},
     {BYTES(" " GET "\r\n"), 400},
+    {BYTES(" / HTTP/1.1\r\n" HOST "\r\n"), 400},
+    {BYTES("GET  HTTP/1.1\r\n" HOST "\r\n"), 400},
     {BYTES("\x16\x03\x01\x02"), 400},
     {BYTES("GET\t/ HTTP/1.1\r\n" HOST "\r\n"), 400},
     {BYTES("GET  / HTTP/1.1\r\n" HOST "\r\n"), 400},

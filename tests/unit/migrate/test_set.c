@@ -194,7 +194,8 @@ START_TEST(test_excerpt_is_one_line_and_whole_characters)
     char out[12];
     ck_assert_str_eq(statement_excerpt(SLICE("SELECT\n  1 -- x\n;"), out, sizeof out), "SELECT 1");
     ck_assert_str_eq(statement_excerpt(SLICE("SELECT abcdefg;"), out, sizeof out), "SELECT a…");
-    ck_assert_str_eq(statement_excerpt(SLICE("SELECTé 'ééééé';"), out, sizeof out), "SELECT…");
+    ck_assert_str_eq(statement_excerpt(SLICE("SELECTé 'ééééé';"), out, sizeof out), "SELECTé…");
+    ck_assert_str_eq(statement_excerpt(SLICE("SELECT1é 'éééé';"), out, sizeof out), "SELECT1…");
 }
 END_TEST
 
