@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "base/slice.h"
+
 uint64_t clock_monotonic_ns(void)
 {
     struct timespec now;
@@ -21,11 +23,17 @@ int64_t clock_wall_ms(void)
 
 char *clock_format(int64_t wall_ms, char out[CLOCK_TEXT_SIZE])
 {
-    time_t seconds = (time_t)(wall_ms / 1000);
+    int ms = (int)(wall_ms % 1000);
+    if (ms < 0) /* before 1970 */
+        ms += 1000;
+    time_t seconds = (time_t)((wall_ms - ms) / 1000);
     struct tm utc;
-    gmtime_r(&seconds, &utc);
     char text[24];
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
-    snprintf(out, CLOCK_TEXT_SIZE, "%s.%03dZ", text, (int)(wall_ms % 1000));
+    /* A year that has no four digits is a broken clock, which must not break more. */
+    if (!gmtime_r(&seconds, &utc) || utc.tm_year + 1900 < 0 || utc.tm_year + 1900 > 9999)
+        slice_copy(SLICE("0000-01-01T00:00:00"), text, sizeof text);
+    else
+        strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(out, CLOCK_TEXT_SIZE, "%s.%03dZ", text, ms);
     return out;
 }

@@ -58,22 +58,20 @@ static bool grow(struct queue *queue)
 
 bool queue_push(struct queue *queue, const void *message)
 {
-    bool wake = false;
     pthread_mutex_lock(&queue->lock);
     bool done = queue->count < queue->allocated || grow(queue);
     if (done) {
         queue->count++;
         memcpy(at(queue, queue->count - 1), message, queue->message_size);
-        wake = !queue->woken;
-        queue->woken = true;
+    }
+    if (done && !queue->woken) {
+        uint64_t one = 1;
+        /* Under the lock: a reader that took the message meanwhile would find no wake-up to reset,
+         * and then be woken for nothing again and again. It can only fail when 2^64-2 are pending.
+         */
+        queue->woken = write(queue->fd, &one, sizeof one) == sizeof one;
     }
     pthread_mutex_unlock(&queue->lock);
-    if (wake) {
-        uint64_t one = 1;
-        /* An eventfd write of 1 can only fail when 2^64-2 wake-ups are pending. */
-        if (write(queue->fd, &one, sizeof one) < 0)
-            return done;
-    }
     return done;
 }
 

@@ -144,13 +144,14 @@ static void raise_descriptor_limit(const struct config *config)
             log_number("limit", (int64_t)limit.rlim_max), log_number("needed", (int64_t)needed));
 }
 
-/* Whether it is there and can be read; made only on the operator's word (P8). */
+/* Whether it is there and is a database; made only on the operator's word (P8). That somebody has
+ * it locked is no reason not to start (P7). */
 static bool prepare_database(const struct config *config, struct error *error)
 {
     struct database database;
     enum database_access access = config->create_database ? DATABASE_CREATE : DATABASE_READ;
     if (!database_open(&database, config->database, access, OPEN_BUSY_TIMEOUT_MS, error))
-        return false;
+        return error->code == ERROR_LOCK;
     database_close(&database);
     return true;
 }

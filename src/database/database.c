@@ -191,8 +191,13 @@ bool database_configure(struct database *database, uint64_t busy_timeout_ms, str
         int option;
         int value;
     } settings[] = {
-        {SQLITE_DBCONFIG_ENABLE_FKEY, 1},           {SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, 0},
-        {SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0},        {SQLITE_DBCONFIG_DEFENSIVE, 1},
+        {SQLITE_DBCONFIG_ENABLE_FKEY, 1},
+        {SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, 0},
+        /* On, as applications have it: before 3.42 SQLite calls json_valid() and its like unsafe in
+         * a CHECK, an index or a generated column, and would not even open such a schema. Nothing
+         * dangerous can be reached: no function of ours is registered, extensions are off. */
+        {SQLITE_DBCONFIG_TRUSTED_SCHEMA, 1},
+        {SQLITE_DBCONFIG_DEFENSIVE, 1},
         {SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0},
     };
     int result = SQLITE_OK;

@@ -29,7 +29,7 @@ struct database {
 [[gnu::warn_unused_result]] bool database_configure(struct database *database,
                                                     uint64_t busy_timeout_ms, struct error *error);
 
-/* Opens `path` and sets: busy timeout, foreign_keys on, legacy_alter_table off, trusted_schema off,
+/* Opens `path` and sets: busy timeout, foreign_keys on, legacy_alter_table off, trusted_schema on,
  * defensive on, no extension loading, double-quoted strings as SQLite's default has them (the
  * application's SQL may rely on it; probes switch it off). ERROR_NOT_FOUND names the file and
  * --create-database when it is missing. */

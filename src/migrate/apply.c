@@ -53,37 +53,49 @@ static bool is_applied(const struct history *history, const char *version)
     return false;
 }
 
-/* Whether `migration` has to wait for the pending `other`. */
-static bool depends_on(const struct plan *plan, const struct migration *migration,
-                       const struct migration *other)
+/* The version that a file without automigrate:depends depends on, if that is pending in the plan:
+ * the highest below its own. NULL: none is. */
+static const char *pending_predecessor(const struct plan *plan, const struct migration *migration)
 {
-    for (size_t i = 0; i < migration->depends_count; i++) {
-        if (version_compare(migration->depends[i], other->version) == 0)
-            return true;
-    }
-    if (migration->depends_declared || version_compare(other->version, migration->version) >= 0)
-        return false;
-    /* Its predecessor: no pending version lies between the two. */
+    const char *predecessor = NULL;
     for (size_t i = 0; i < plan->count; i++) {
         const char *version = plan->entries[i].migration->version;
-        if (version_compare(version, other->version) > 0 &&
-            version_compare(version, migration->version) < 0)
-            return false;
+        if (version_compare(version, migration->version) < 0 &&
+            (!predecessor || version_compare(version, predecessor) > 0))
+            predecessor = version;
     }
-    return true;
+    return predecessor;
+}
+
+static bool is_pending(const struct plan *plan, const char *version)
+{
+    for (size_t i = 0; i < plan->count; i++) {
+        if (version_compare(plan->entries[i].migration->version, version) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Refuses unless `needed`, which was pending when the plan was made, is in by now. */
+static bool check_dependency(struct attempt *attempt, const struct history *history,
+                             const char *needed)
+{
+    if (!needed || !is_pending(attempt->plan, needed) || is_applied(history, needed))
+        return true;
+    attempt->report->outcome = APPLY_FAILED;
+    return error_set(&attempt->report->error, ERROR_DEPENDENCY,
+                     "%s depends on version %s, which is not applied; apply that first",
+                     attempt->entry->migration->file_name, needed);
 }
 
 static bool check_dependencies(struct attempt *attempt, const struct history *history)
 {
     const struct migration *migration = attempt->entry->migration;
-    for (size_t i = 0; i < attempt->plan->count; i++) {
-        const struct migration *other = attempt->plan->entries[i].migration;
-        if (!depends_on(attempt->plan, migration, other) || is_applied(history, other->version))
-            continue;
-        attempt->report->outcome = APPLY_FAILED;
-        return error_set(&attempt->report->error, ERROR_DEPENDENCY,
-                         "%s depends on %s, which is not applied; apply that first",
-                         migration->file_name, other->file_name);
+    if (!migration->depends_declared)
+        return check_dependency(attempt, history, pending_predecessor(attempt->plan, migration));
+    for (size_t i = 0; i < migration->depends_count; i++) {
+        if (!check_dependency(attempt, history, migration->depends[i]))
+            return false;
     }
     return true;
 }
@@ -178,17 +190,11 @@ static bool run_whole(struct attempt *attempt)
 static void note_progress(struct attempt *attempt)
 {
     struct plan_expectation *expectation = attempt->plan->expectation;
-    struct history history;
     struct error ignored;
-    int64_t schema_version;
     /* When it cannot be read the next entry finds that something changed, and a new plan is made.
      */
-    if (!database_schema_version(&attempt->database, &schema_version, &ignored) ||
-        !history_read(&attempt->database, &history, &ignored))
-        return;
-    expectation->schema_version = schema_version;
-    expectation->history = history_fingerprint(&history);
-    history_free(&history);
+    if (database_schema_version(&attempt->database, &expectation->schema_version, &ignored))
+        expectation->history += history_row_fingerprint(attempt->entry->migration->version, true);
 }
 
 /* In the transaction: what is read here is what this commit leaves. */

@@ -52,9 +52,9 @@ struct apply_report {
     char *backup; /* path, or NULL */
 };
 
-/* Takes the lock file itself. `entry` is of a plan made from the same set; the entries of a plan may
- * be applied one after the other. FAILED for a migration without a transaction leaves what was done,
- * and a row that says how far it came. */
+/* Takes the lock file itself. `entry` is of a plan made from the same set; the entries of a plan
+ * may be applied one after the other. FAILED for a migration without a transaction leaves what was
+ * done, and a row that says how far it came. */
 void apply_migration(const char *database_path, const struct plan *plan,
                      const struct plan_entry *entry, const struct apply_options *options,
                      struct apply_report *report);

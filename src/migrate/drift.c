@@ -110,17 +110,20 @@ bool drift_find(struct plan *plan, const struct migration_set *set, const struct
     return good || error_set(error, ERROR_MEMORY, "out of memory while planning");
 }
 
-/* FNV-1a over versions and states. */
-uint64_t history_fingerprint(const struct history *history)
+/* FNV-1a over version and state. */
+uint64_t history_row_fingerprint(const char *version, bool applied)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < history->count; i++) {
-        const char *texts[] = {history->rows[i].version,
-                               drift_is_applied(&history->rows[i]) ? "+" : "-"};
-        for (size_t t = 0; t < 2; t++) {
-            for (const char *at = texts[t]; *at; at++)
-                hash = (hash ^ (unsigned char)*at) * UINT64_C(0x100000001b3);
-        }
-    }
-    return hash;
+    for (const char *at = version; *at; at++)
+        hash = (hash ^ (unsigned char)*at) * UINT64_C(0x100000001b3);
+    return (hash ^ applied) * UINT64_C(0x100000001b3);
+}
+
+uint64_t history_fingerprint(const struct history *history)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < history->count; i++)
+        sum +=
+            history_row_fingerprint(history->rows[i].version, drift_is_applied(&history->rows[i]));
+    return sum;
 }

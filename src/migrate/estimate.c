@@ -21,7 +21,7 @@ static int64_t database_bytes(struct database *live)
 {
     int64_t pages = ask(live, sqlite3_mprintf("PRAGMA main.page_count"));
     int64_t size = ask(live, sqlite3_mprintf("PRAGMA main.page_size"));
-    return pages > 0 && size > 0 ? pages * size : 0;
+    return pages >= 0 && size > 0 ? pages * size : INT64_MAX; /* not known: too much */
 }
 
 /* The mean size of the first rows; -1 when they cannot be read. */

@@ -60,8 +60,7 @@ static void failed(struct executor *executor, const struct statement *statement,
 {
     char place[512];
     execution->outcome = EXECUTED_FAILED;
-    execution->result =
-        result == SQLITE_ERROR ? SQLITE_ERROR : sqlite3_extended_errcode(executor->handle);
+    execution->result = result;
     execution->line = line_of_error(executor->handle, statement);
     executor_place(executor, statement, execution->line, place);
     if (executor->authorizer.denied[0])
@@ -109,9 +108,9 @@ static const char *kind_of(enum verb verb)
 }
 
 /* Looks for what a CREATE statement makes. *there: an object of that name is in the schema; *same:
- * it is of that kind and its definition says the same. False: SQLite or memory failed. */
-static bool look_up(struct executor *executor, const struct sentence *sentence, bool *there,
-                    bool *same)
+ * it is of that kind and its definition says the same. Returns SQLITE_OK or what went wrong. */
+static int look_up(struct executor *executor, const struct sentence *sentence, bool *there,
+                   bool *same)
 {
     static const char sql[] = "SELECT sql, type = ?2 FROM main.sqlite_schema "
                               "WHERE name = ?1 COLLATE NOCASE AND (type = 'trigger') = "
@@ -119,10 +118,11 @@ static bool look_up(struct executor *executor, const struct sentence *sentence, 
     sqlite3_stmt *query = NULL;
     char *name = token_name(sentence->name);
     char *definition = stored_form(sentence);
-    bool good = name && definition;
+    int result = name && definition ? SQLITE_OK : SQLITE_NOMEM;
     *there = *same = false;
     authorizer_suspend(&executor->authorizer);
-    int result = good ? sqlite3_prepare_v2(executor->handle, sql, -1, &query, NULL) : SQLITE_NOMEM;
+    if (result == SQLITE_OK)
+        result = sqlite3_prepare_v2(executor->handle, sql, -1, &query, NULL);
     if (result == SQLITE_OK) {
         sqlite3_bind_text(query, 1, name, -1, SQLITE_STATIC);
         sqlite3_bind_text(query, 2, kind_of(sentence->verb), -1, SQLITE_STATIC);
@@ -132,14 +132,14 @@ static bool look_up(struct executor *executor, const struct sentence *sentence, 
         const char *text = (const char *)sqlite3_column_text(query, 0);
         *there = true;
         *same = text && sqlite3_column_int(query, 1) && catalogue_same_definition(text, definition);
-    } else if (result != SQLITE_DONE) {
-        good = false;
+        if (!text && sqlite3_column_type(query, 0) != SQLITE_NULL)
+            result = SQLITE_NOMEM;
     }
     sqlite3_finalize(query);
     authorizer_resume(&executor->authorizer);
     free(definition);
     free(name);
-    return good;
+    return result == SQLITE_ROW || result == SQLITE_DONE ? SQLITE_OK : result;
 }
 
 /* A CREATE that meets its object: done already when it is the same, an error when not. True: the
@@ -151,8 +151,9 @@ static bool settle_existing(struct executor *executor, const struct statement *s
     bool there, same;
     if (!kind_of(sentence->verb) || sentence->temporary || sentence->name.kind == TOKEN_END)
         return false;
-    if (!look_up(executor, sentence, &there, &same)) {
-        failed(executor, statement, execution, sqlite3_errcode(executor->handle), error);
+    int result = look_up(executor, sentence, &there, &same);
+    if (result != SQLITE_OK) {
+        failed(executor, statement, execution, result, error);
         return true;
     }
     if (!there)

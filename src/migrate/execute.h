@@ -38,11 +38,11 @@ enum executed {
 struct execution {
     enum executed outcome;
     struct sentence sentence;
-    bool read_only;   /* as sqlite3_stmt_readonly says */
-    bool stepped;     /* prepared without an error */
-    int result;       /* SQLite's extended code */
-    unsigned line;    /* where it failed, or where the statement begins */
-    int64_t rows;     /* changed */
+    bool read_only; /* as sqlite3_stmt_readonly says */
+    bool stepped;   /* prepared without an error */
+    int result;     /* SQLite's */
+    unsigned line;  /* where it failed, or where the statement begins */
+    int64_t rows;   /* changed */
     uint64_t duration_us;
 };
 

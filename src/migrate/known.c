@@ -260,15 +260,17 @@ static bool read_columns(struct known *known, struct database *copy, struct know
     bool good = true;
     object->columns = NULL;
     object->column_count = 0;
-    /* A view whose tables are gone cannot tell its columns: it has none. */
-    if (sqlite3_prepare_v2(copy->handle, sql, -1, &query, NULL) == SQLITE_OK) {
-        while (good && sqlite3_step(query) == SQLITE_ROW) {
+    int result = sqlite3_prepare_v2(copy->handle, sql, -1, &query, NULL);
+    if (result == SQLITE_OK) {
+        while (good && (result = sqlite3_step(query)) == SQLITE_ROW) {
             const char *name = (const char *)sqlite3_column_text(query, 1);
             const struct known_column *old = name ? known_find_column(&before, name) : NULL;
             good = name && add_column(object, name, old ? old->made_by : known->entry,
                                       old ? old->fresh : fresh);
         }
     }
+    /* A view whose tables are gone cannot tell its columns: it has none. */
+    good = good && (result == SQLITE_DONE || (result & 0xff) == SQLITE_ERROR);
     sqlite3_finalize(query);
     sqlite3_free(sql);
     for (size_t i = 0; i < before.column_count; i++)

@@ -21,7 +21,7 @@ struct known_object {
     char *name;
     char *table; /* what an index or trigger belongs to, else "" */
     int made_by;
-    bool fresh;      /* this plan created it; what was renamed is not fresh */
+    bool fresh; /* this plan created it; what was renamed is not fresh */
     bool is_virtual;
     bool is_shadow;
     bool replaces;     /* a table with ON CONFLICT REPLACE: an insert may delete */
@@ -36,14 +36,13 @@ struct known {
     size_t capacity;
     struct known_object **gone; /* were there when the current entry began, and no longer are */
     size_t gone_count;
-    int entry;   /* the current one */
+    int entry;    /* the current one */
     bool stubbed; /* the copy lacks views or triggers of the live schema */
-    bool blind;  /* and since a rename nobody can say on which tables those triggers are */
+    bool blind;   /* and since a rename nobody can say on which tables those triggers are */
 };
 
 /* Everything of `live` was there before. */
-[[gnu::warn_unused_result]] bool known_construct(struct known *known,
-                                                 const struct catalogue *live);
+[[gnu::warn_unused_result]] bool known_construct(struct known *known, const struct catalogue *live);
 void known_destruct(struct known *known);
 
 /* From here on the entry with this index makes things. */

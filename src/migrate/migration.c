@@ -16,22 +16,28 @@ const char *risk_name(enum risk risk)
     return names[risk];
 }
 
-static bool is_number(const char *version)
+/* The digits of a version without leading zeros; *is_number: there is nothing else. Loops of our
+ * own: every look-up compares versions, and strspn would set up a table each time. */
+static struct slice digits_of(const char *version, bool *is_number)
 {
-    return version[0] != '\0' && version[strspn(version, "0123456789")] == '\0';
+    const char *begin = version, *end;
+    while (*begin == '0')
+        begin++;
+    for (end = begin; *end >= '0' && *end <= '9'; end++) {
+    }
+    *is_number = *end == '\0' && end > version;
+    return slice_make(begin, (size_t)(end - begin));
 }
 
 int version_compare(const char *a, const char *b)
 {
-    bool a_is_number = is_number(a), b_is_number = is_number(b);
+    bool a_is_number, b_is_number;
+    struct slice left = digits_of(a, &a_is_number), right = digits_of(b, &b_is_number);
     if (!a_is_number || !b_is_number)
         return a_is_number != b_is_number ? (a_is_number ? -1 : 1) : strcmp(a, b);
-    a += strspn(a, "0");
-    b += strspn(b, "0");
-    size_t a_length = strlen(a), b_length = strlen(b);
-    if (a_length != b_length)
-        return a_length < b_length ? -1 : 1;
-    return strcmp(a, b);
+    if (left.length != right.length)
+        return left.length < right.length ? -1 : 1;
+    return memcmp(left.data, right.data, left.length);
 }
 
 static void migration_free(struct migration *migration)

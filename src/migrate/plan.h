@@ -35,8 +35,8 @@ struct plan_entry {
     size_t provides_count;
     uint64_t rewritten_bytes; /* estimate of what it rewrites in the live database, 0 when it only
                                  adds to the schema */
-    char **touched;           /* tables that it makes, changes, drops, renames or writes to, by their
-                                 old and new names */
+    char **touched; /* tables that it makes, changes, drops, renames or writes to, by their
+                       old and new names */
     size_t touched_count;
 };
 
@@ -59,11 +59,11 @@ struct plan_expectation {
 };
 
 struct plan {
-    int64_t schema_version;     /* of the live schema that was rehearsed on */
+    int64_t schema_version;               /* of the live schema that was rehearsed on */
     struct plan_expectation *expectation; /* owned; changes while the plan is carried out, on the
                                              thread that does */
-    size_t applied;             /* migrations of the set that are applied */
-    struct plan_entry *entries; /* pending, in order */
+    size_t applied;                       /* migrations of the set that are applied */
+    struct plan_entry *entries;           /* pending, in order */
     size_t count;
     struct drift *drifts;
     size_t drift_count;

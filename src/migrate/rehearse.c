@@ -142,8 +142,9 @@ static uint64_t rewritten(const struct run *run, const struct execution *executi
         if (!table || string_compare_ignore_case(table, last) == 0)
             continue;
         const struct known_object *object = known_find(&run->stage->known, SCHEMA_TABLE, table);
-        if (object && !object->fresh)
-            bytes += estimate_table(run->stage->live, table);
+        if (object && !object->fresh &&
+            __builtin_add_overflow(bytes, estimate_table(run->stage->live, table), &bytes))
+            return UINT64_MAX;
         last = table;
     }
     return bytes;
@@ -164,8 +165,9 @@ static const char *removed_table(const struct run *run, const struct execution *
     return NULL;
 }
 
-/* Whether another table has a foreign key on `table` in the copy. */
-static bool is_referenced(struct run *run, const char *table)
+/* *referenced: another table has a foreign key on `table` in the copy. False: it could not be asked.
+ */
+static bool is_referenced(struct run *run, const char *table, bool *referenced)
 {
     static const char sql[] =
         "SELECT 1 FROM main.sqlite_schema AS child, pragma_foreign_key_list(child.name) AS key "
@@ -174,32 +176,34 @@ static bool is_referenced(struct run *run, const char *table)
     sqlite3_stmt *query = NULL;
     sqlite3 *handle = run->stage->copy.handle;
     int result = sqlite3_prepare_v2(handle, sql, -1, &query, NULL);
-    if (result == SQLITE_OK) {
-        sqlite3_bind_text(query, 1, table, -1, SQLITE_TRANSIENT);
+    if (result == SQLITE_OK)
+        result = sqlite3_bind_text(query, 1, table, -1, SQLITE_TRANSIENT);
+    if (result == SQLITE_OK)
         result = sqlite3_step(query);
-    }
+    *referenced = result == SQLITE_ROW;
+    bool good = result == SQLITE_ROW || result == SQLITE_DONE ||
+                database_error(handle, result, "foreign keys in a rehearsal", run->error);
     sqlite3_finalize(query);
-    return result == SQLITE_ROW;
+    return good;
 }
 
-/* Switching foreign keys off costs a count; leaving them on could cascade. So both names of a
- * renamed table are asked for, and a failing question counts as yes. */
-static bool needs_foreign_keys_off(struct run *run, const struct execution *execution,
-                                   const char *removed)
+/* Foreign keys go off when a referenced table was dropped or renamed. After a rename the references
+ * have followed it, so it is asked for by its new name too. False: it could not be asked. */
+static bool judge_foreign_keys(struct run *run, const struct execution *execution,
+                               const char *removed)
 {
-    if (!removed || run->entry->foreign_keys_off)
-        return false;
-    if (is_referenced(run, removed))
+    const struct known *known = &run->stage->known;
+    bool *off = &run->entry->foreign_keys_off;
+    if (!removed || *off)
         return true;
-    if (execution->sentence.verb != VERB_ALTER_RENAME)
-        return false;
-    for (size_t i = 0; i < run->stage->known.count; i++) {
-        const struct known_object *object = run->stage->known.objects[i];
-        if (object->kind == SCHEMA_TABLE && object->made_by == run->stage->known.entry &&
-            !object->fresh && is_referenced(run, object->name))
-            return true;
+    bool good = is_referenced(run, removed, off);
+    for (size_t i = 0; execution->sentence.verb == VERB_ALTER_RENAME && i < known->count; i++) {
+        const struct known_object *object = known->objects[i];
+        if (good && !*off && object->kind == SCHEMA_TABLE && object->made_by == known->entry &&
+            !object->fresh)
+            good = is_referenced(run, object->name, off);
     }
-    return false;
+    return good;
 }
 
 static void fails(struct run *run, const struct error *failure)
@@ -290,6 +294,8 @@ static bool judge_failure(struct run *run, const struct execution *execution,
                           const struct statement *statement, const struct error *failure)
 {
     int primary = execution->result & 0xff;
+    if (primary == SQLITE_NOMEM)
+        return out_of_memory(run->error);
     bool about_rows = primary == SQLITE_CONSTRAINT || primary == SQLITE_MISMATCH ||
                       primary == SQLITE_TOOBIG || primary == SQLITE_ERROR;
     bool still_open =
@@ -327,7 +333,9 @@ static bool rehearse_statement(struct run *run, const struct statement *statemen
     judge_rows(run, &execution, statement);
     if (run->entry->rehearsal == REHEARSAL_FAILS)
         return false;
-    run->entry->rewritten_bytes += rewritten(run, &execution);
+    if (__builtin_add_overflow(run->entry->rewritten_bytes, rewritten(run, &execution),
+                               &run->entry->rewritten_bytes))
+        run->entry->rewritten_bytes = UINT64_MAX;
     if ((is_data_verb(execution.sentence.verb) || execution.sentence.verb == VERB_CREATE_TABLE) &&
         touches_existing(&run->stage->known, authorizer))
         run->stage->tainted = true;
@@ -343,8 +351,8 @@ static bool rehearse_statement(struct run *run, const struct statement *statemen
             *run->error = broken;
         else
             fails(run, &broken);
-    } else if (needs_foreign_keys_off(run, &execution, removed)) {
-        run->entry->foreign_keys_off = true;
+    } else {
+        good = judge_foreign_keys(run, &execution, removed);
     }
     free(removed);
     return good;

@@ -11,9 +11,8 @@ struct source_visitor {
     bool (*found)(void *context, const char *file_name, struct error *error);
     void *context;
 };
-[[gnu::warn_unused_result]] bool source_list(const char *directory,
-                                             const struct source_visitor *visitor,
-                                             struct error *error);
+[[gnu::warn_unused_result]] bool
+source_list(const char *directory, const struct source_visitor *visitor, struct error *error);
 
 /* Reads the whole file into memory that the caller frees, NUL-terminated. Regular files only; a
  * symbolic link is followed only into a place that is trusted as well. */

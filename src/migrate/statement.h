@@ -18,8 +18,8 @@ struct statement {
 
 struct statement_cursor {
     struct slice rest;
-    unsigned line;       /* at which `rest` begins */
-    unsigned position;   /* of the statement that was given last */
+    unsigned line;        /* at which `rest` begins */
+    unsigned position;    /* of the statement that was given last */
     struct buffer prefix; /* NUL-terminated text for sqlite3_complete */
 };
 

@@ -43,7 +43,7 @@ enum verb {
     VERB_CREATE_VIEW,
     VERB_CREATE_TRIGGER,
     VERB_ALTER_ADD_COLUMN,
-    VERB_ALTER_RENAME,        /* of the table */
+    VERB_ALTER_RENAME, /* of the table */
     VERB_ALTER_RENAME_COLUMN,
     VERB_ALTER_DROP_COLUMN,
     VERB_DROP_TABLE,
@@ -62,15 +62,15 @@ enum verb {
 
 struct sentence {
     enum verb verb;
-    bool temporary;        /* CREATE TEMP …, or a name in another database than main */
-    bool unique;           /* CREATE UNIQUE INDEX */
-    bool if_not_exists;    /* CREATE … IF NOT EXISTS */
-    bool replaces;         /* holds OR REPLACE, REPLACE INTO or ON CONFLICT REPLACE */
-    bool into;             /* VACUUM INTO */
-    struct token name;     /* of what is created, altered, dropped or set; END when there is none */
+    bool temporary;     /* CREATE TEMP …, or a name in another database than main */
+    bool unique;        /* CREATE UNIQUE INDEX */
+    bool if_not_exists; /* CREATE … IF NOT EXISTS */
+    bool replaces;      /* holds OR REPLACE, REPLACE INTO or ON CONFLICT REPLACE */
+    bool into;          /* VACUUM INTO */
+    struct token name;  /* of what is created, altered, dropped or set; END when there is none */
     struct slice from_name; /* the statement from that name on, without its semicolon: the part that
                                sqlite_schema.sql keeps verbatim */
-    bool has_value;        /* PRAGMA name = value or name(value) */
+    bool has_value;         /* PRAGMA name = value or name(value) */
     struct token value;
 };
 

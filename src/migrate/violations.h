@@ -23,8 +23,7 @@ struct violations {
 
 /* Counts over the foreign keys whose child or parent is among `tables`. */
 [[gnu::warn_unused_result]] bool violations_count(struct database *database, char *const *tables,
-                                                  size_t table_count,
-                                                  struct violations *violations,
+                                                  size_t table_count, struct violations *violations,
                                                   struct error *error);
 void violations_free(struct violations *violations);
 

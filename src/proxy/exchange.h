@@ -60,5 +60,8 @@ void exchange_upstream_ready(struct exchange *exchange, struct upstream_connecti
 /* A verdict from another thread; late ones find nobody and are dropped. */
 void exchange_verdict(struct worker *worker, const struct verdict *verdict);
 
+/* Gives everyone who waits for a verdict the application's answer: the worker ends. */
+void exchange_pass_all(struct worker *worker);
+
 /* Frees the worker's exchanges; none may be under way. */
 void exchange_free_all(struct worker *worker);

@@ -367,3 +367,11 @@ void exchange_park_timed_out(struct exchange *exchange)
     tell(exchange, OUTCOME_TIMED_OUT);
     exchange_pass_held(exchange);
 }
+
+void exchange_pass_all(struct worker *worker)
+{
+    for (uint32_t i = 0; i < worker->slot_count; i++) {
+        if (worker->slots[i]->state == EXCHANGE_PARKED)
+            exchange_park_timed_out(worker->slots[i]);
+    }
+}

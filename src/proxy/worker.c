@@ -20,7 +20,7 @@ enum {
     BODIES_KEPT = 64,
 };
 
-static const uint64_t BACKOFF_NS = 20000000, LINGER_NS = 2000000000;
+static const uint64_t BACKOFF_NS = 20000000, LINGER_NS = 2000000000, LAST_WRITE_NS = 500000000;
 
 bool worker_watch(struct worker *worker, int fd, uint32_t events, struct source *source)
 {
@@ -153,6 +153,22 @@ static void turn(struct worker *worker, int timeout_ms)
     empty_graveyard(worker);
 }
 
+/* Ends when nobody is left, or the time is over: then who waits gets an answer, and a moment to
+ * read it. */
+static void drain_on(struct worker *worker)
+{
+    if (list_is_empty(&worker->clients)) {
+        worker->done = true;
+    } else if (worker->now_ns >= worker->drain_until_ns) {
+        worker->done = worker->drain_is_over;
+        worker->drain_is_over = true;
+        worker->drain_until_ns = worker->now_ns + LAST_WRITE_NS;
+        exchange_pass_all(worker);
+        empty_graveyard(worker);
+        worker->done = worker->done || list_is_empty(&worker->clients);
+    }
+}
+
 static void *work(void *context)
 {
     struct worker *worker = context;
@@ -164,9 +180,8 @@ static void *work(void *context)
         if (dialer_ns < wait_ns)
             wait_ns = dialer_ns;
         empty_graveyard(worker);
-        if (worker->draining &&
-            (list_is_empty(&worker->clients) || worker->now_ns >= worker->drain_until_ns))
-            worker->done = true;
+        if (worker->draining)
+            drain_on(worker);
     }
     close_clients(worker);
     empty_graveyard(worker);

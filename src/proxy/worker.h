@@ -52,6 +52,7 @@ struct worker {
     bool draining;
     bool done;
     uint64_t drain_until_ns;
+    bool drain_is_over; /* what waited was answered; a last moment for writing */
 
     struct listener listener;
     struct upstream upstream;

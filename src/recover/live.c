@@ -12,7 +12,8 @@
 
 enum {
     READ_BUSY_TIMEOUT_MS = 1000,
-    LOOKS_IN_A_ROW = 5, /* at a schema that changes while it is read */
+    TROUBLE_LOOK_MS = 1000, /* between looks at what could not be read */
+    LOOKS_IN_A_ROW = 5,     /* at a schema that changes while it is read */
 };
 
 static void tell_trouble(struct live *live, const struct error *error)
@@ -206,8 +207,7 @@ static bool look(struct live *live, struct error *error)
     if (files_are_due(&live->files, clock_monotonic_ns())) {
         if (!load_files(live, error))
             return false;
-        JOURNAL(live->options->journal, EVENT_FILES_CHANGED, NULL, "the migrations were read again",
-                log_number("files", (int64_t)live->set.count));
+        live->files_are_new = true;
     }
     if (!open_database(live, error) || !plan_is_current(live, &current, error))
         return false;
@@ -233,10 +233,19 @@ void live_look(struct live *live)
     live->expects_change = false;
     if (generation != live_generation(live) || moving != live_is_moving(live))
         live_announce(live);
+    /* Told when it is so, not when it was seen: who acts on the event finds it done. */
+    if (live->files_are_new && live->has_plan) {
+        live->files_are_new = false;
+        JOURNAL(live->options->journal, EVENT_FILES_CHANGED, NULL, "the migrations were read again",
+                log_number("files", (int64_t)live->set.count),
+                log_number("pending", (int64_t)live->plan.count));
+    }
 }
 
 int live_next_look_ms(const struct live *live)
 {
+    if (atomic_load(&live->trouble))
+        return TROUBLE_LOOK_MS;
     if (!files_changed(&live->files))
         return -1;
     uint64_t now_ns = clock_monotonic_ns(),
@@ -275,9 +284,14 @@ bool live_construct(struct live *live, const struct recover_options *options, st
             "nothing is applied by itself",
             log_text("database", config->database), log_text("file_system", network));
     }
-    if (!look(live, error))
+    if (look(live, error)) {
+        atomic_store(&live->pending, live->plan.count);
+        return true;
+    }
+    /* Somebody holds the database: requests flow, and healing begins when it is free (P7). */
+    if (error->code != ERROR_LOCK)
         return false;
-    atomic_store(&live->pending, live->plan.count);
+    tell_trouble(live, error);
     return true;
 }
 

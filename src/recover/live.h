@@ -25,6 +25,7 @@ struct live {
     bool is_open;
     struct migration_set set;
     struct files files; /* what the set was loaded from */
+    bool files_are_new; /* and it has not been told yet */
     struct plan plan;
     struct catalogue catalogue;
     struct appearances appearances;
@@ -43,7 +44,8 @@ struct live {
     atomic_bool trouble;
 };
 
-/* First look; what cannot be read is an error here. `options` must outlive it. */
+/* First look; what cannot be read is an error here, but for a database that somebody has locked:
+ * that is trouble that will pass. `options` must outlive it. */
 [[gnu::warn_unused_result]] bool
 live_construct(struct live *live, const struct recover_options *options, struct error *error);
 void live_destruct(struct live *live);
@@ -52,7 +54,8 @@ void live_destruct(struct live *live);
  * On trouble, tells it and has no plan. */
 void live_look(struct live *live);
 
-/* How long until files that have just changed count, in ms; -1: nothing to wait for. */
+/* How long until the next look is due, in ms, as files that have just changed come to count or
+ * trouble is looked at again; -1: nothing to wait for. */
 int live_next_look_ms(const struct live *live);
 
 /* Tells the data plane generation and whether large bodies are to be kept. */
@@ -82,8 +85,9 @@ static inline bool live_is_changing(const struct live *live)
     return atomic_load_explicit(&live->changing, memory_order_acquire);
 }
 
-/* Something is pending, or a migration runs: a failure may be ours to heal. */
+/* Something is pending, a migration runs, or what is pending cannot be known at the moment: a
+ * failure may be ours to heal. Any thread. */
 static inline bool live_is_moving(const struct live *live)
 {
-    return live_pending(live) > 0 || live_is_changing(live);
+    return live_pending(live) > 0 || live_is_changing(live) || atomic_load(&live->trouble);
 }

@@ -149,6 +149,7 @@ class Upstream:
     answer_continue: bool = True  # sends 100 to a request that expects it
     requests: list[Request] = field(default_factory=list)
     connections: int = 0  # that were accepted
+    early: Callable[[Request], list[Step]] | None = None  # answers before the body is read
     pause_reading: Gate | None = None  # at which each connection waits before it reads a body
 
     def __enter__(self) -> "Upstream":
@@ -256,11 +257,20 @@ class Upstream:
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if self.pause_reading:
             await self.pause_reading.passed()
+        if self.early and (steps := self.early(request)):
+            if not await self.send(steps, writer):
+                return False
+            await self.read_body(request, reader)
+            return True
         await self.read_body(request, reader)
         with self.changed:
             request.complete = True
             self.changed.notify_all()
         steps = await self.loop.run_in_executor(self.pool, lambda: list(self.script(request)))
+        return await self.send(steps, writer)
+
+    async def send(self, steps: list[Step], writer: asyncio.StreamWriter) -> bool:
+        """Does what the steps say; False when one of them ended the connection."""
         for step in steps:
             if isinstance(step, bytes):
                 writer.write(step)

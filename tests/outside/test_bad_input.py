@@ -119,6 +119,9 @@ CASES = {
     "unterminated": Case(
         1, ["1_a.sql"], prepare=migrations(**{"1_a.sql": "CREATE TABLE x (a TEXT DEFAULT 'open);"})
     ),
+    "no semicolon at the end": Case(
+        1, ["1_a.sql", "2", ";"], prepare=migrations(**{"1_a.sql": "CREATE TABLE cards (id)"})
+    ),
     "NUL": Case(
         1, ["1_a.sql", "NUL"], prepare=migrations(**{"1_a.sql": "SELECT 1;\0 DROP TABLE x;"})
     ),
@@ -149,6 +152,19 @@ CASES = {
     "admin address in use": Case(
         1, ["127.0.0.1", PORT, "in use"], prepare=occupy, more=["--admin", "127.0.0.1:" + PORT]
     ),
+    **{
+        f"{command} of a missing database": Case(
+            2, ["gone.db"],
+            arguments=[command, "--database", "{place}/gone.db", "--migrations", "{place}/migrations"],
+        )
+        for command in ("status", "apply")
+    },
+    "apply without migrations": Case(
+        2, ["nothing-here"],
+        arguments=["apply", "--database", "{place}/app.db", "--migrations", "{place}/nothing-here"],
+    ),
+    "status without a database": Case(2, ["--database"], arguments=["status"]),
+    "log with a bad flag": Case(2, ["--follw", "--follow"], arguments=["log", "--follw"]),
 }  # fmt: skip
 
 

@@ -13,10 +13,10 @@
 struct parser {
     struct migration *migration;
     struct error *error;
-    unsigned line;      /* of the line that is looked at */
+    unsigned line; /* of the line that is looked at */
     enum { BEFORE, IN_UP, IN_DOWN } section;
     const char *section_begin; /* first byte of the section */
-    unsigned seen;      /* directives, as bits by their place in the table */
+    unsigned seen;             /* directives, as bits by their place in the table */
 };
 
 [[gnu::format(printf, 2, 3)]] static bool refuse(struct parser *parser, const char *format, ...)
@@ -154,16 +154,15 @@ static bool read_directive(struct parser *parser, struct slice text)
                           directives[i].name);
         return directives[i].read(parser, value);
     }
-    return refuse(parser,
-                  "automigrate:%.*s is not known; known are depends, risk, timeout and foreign_keys",
-                  (int)name.length, name.data);
+    return refuse(
+        parser, "automigrate:%.*s is not known; known are depends, risk, timeout and foreign_keys",
+        (int)name.length, name.data);
 }
 
 /* The section that is open ends before `end`. */
 static void close_section(struct parser *parser, const char *end)
 {
-    struct slice section = slice_make(parser->section_begin,
-                                      (size_t)(end - parser->section_begin));
+    struct slice section = slice_make(parser->section_begin, (size_t)(end - parser->section_begin));
     if (parser->section == IN_UP)
         parser->migration->up = section;
     else if (parser->section == IN_DOWN)
@@ -177,16 +176,18 @@ static bool read_marker(struct parser *parser, struct slice text, const char *li
     struct slice name = next_word(&text);
     bool up = slice_equal(name, SLICE("up"));
     if (!up && !slice_equal(name, SLICE("down")))
-        return refuse(parser, "\"-- migrate:%.*s\" is not known; write -- migrate:up or -- "
-                              "migrate:down",
+        return refuse(parser,
+                      "\"-- migrate:%.*s\" is not known; write -- migrate:up or -- "
+                      "migrate:down",
                       (int)name.length, name.data);
     for (struct slice option = next_word(&text); option.length > 0; option = next_word(&text)) {
         if (slice_equal(option, SLICE("transaction:false"))) {
             if (up)
                 migration->transaction = false;
         } else if (!slice_equal(option, SLICE("transaction:true"))) {
-            return refuse(parser, "option \"%.*s\" is not known; write transaction:false, or "
-                                  "nothing",
+            return refuse(parser,
+                          "option \"%.*s\" is not known; write transaction:false, or "
+                          "nothing",
                           (int)option.length, option.data);
         }
     }

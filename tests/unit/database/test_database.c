@@ -137,7 +137,7 @@ START_TEST(test_every_connection_has_the_same_settings)
     } settings[] = {
         {"PRAGMA foreign_keys", 1},
         {"PRAGMA legacy_alter_table", 0},
-        {"PRAGMA trusted_schema", 0},
+        {"PRAGMA trusted_schema", 1},
         {"PRAGMA busy_timeout", 1234},
     };
     scratch_run(scratch.database, "CREATE TABLE t (a)");

@@ -148,7 +148,7 @@ START_TEST(test_the_copy_has_the_settings_of_every_connection)
     struct database database = scratch_database(scratch.database, DATABASE_READ);
     struct database copy = copy_it(&database, &stubbed, NULL);
     ck_assert_int_eq(scratch_number(copy.handle, "PRAGMA foreign_keys"), 1);
-    ck_assert_int_eq(scratch_number(copy.handle, "PRAGMA trusted_schema"), 0);
+    ck_assert_int_eq(scratch_number(copy.handle, "PRAGMA trusted_schema"), 1);
     ck_assert_int_eq(scratch_number(copy.handle, "PRAGMA query_only"), 0);
     database_close(&copy);
     database_close(&database);

@@ -459,6 +459,35 @@ START_TEST(test_drift_is_reported_and_what_changed_blocks)
 }
 END_TEST
 
+START_TEST(test_what_the_copy_cannot_hold_is_not_taken_for_harmless)
+{
+    static const struct {
+        const char *sql;
+        enum risk risk;
+    } cases[] = {
+        {"CREATE TABLE n (a);", MIGRATION_GREEN},
+        {"ALTER TABLE old ADD COLUMN c;", MIGRATION_GREEN},
+        {"INSERT INTO foreign_thing VALUES (1);", MIGRATION_RED},
+    };
+    struct migration_set set;
+    struct plan plan;
+    fixture_run("CREATE TABLE old (a); PRAGMA writable_schema = ON; INSERT INTO sqlite_schema VALUES "
+                "('table', 'foreign_thing', 'foreign_thing', 0, 'CREATE VIRTUAL TABLE foreign_thing "
+                "USING some_module(a)');");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        fixture_migration("1_a.sql", cases[i].sql);
+        fixture_plan(&set, &plan);
+        ck_assert_msg(plan.entries[0].risk == cases[i].risk, "%s: %s", cases[i].sql,
+                      plan.entries[0].risk_reason);
+        fixture_plan_free(&set, &plan);
+    }
+    fixture_migration("1_a.sql", "SELECT nothing FROM foreign_thing;");
+    fixture_plan(&set, &plan);
+    ck_assert_ptr_nonnull(strstr(plan.entries[0].failure.message, "some_module"));
+    fixture_plan_free(&set, &plan);
+}
+END_TEST
+
 START_TEST(test_p8_planning_writes_nothing)
 {
     struct migration_set set;
@@ -487,6 +516,7 @@ int main(void)
         test_foreign_keys_go_off_when_a_referenced_table_is_dropped_or_renamed,
         test_rewritten_bytes_are_those_of_the_tables_gone_over,
         test_drift_is_reported_and_what_changed_blocks,
+        test_what_the_copy_cannot_hold_is_not_taken_for_harmless,
         test_p8_planning_writes_nothing,
     };
     return fixture_main("plan", tests, sizeof tests / sizeof *tests);
