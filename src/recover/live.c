@@ -67,8 +67,11 @@ static bool load_files(struct live *live, struct error *error)
     struct migration_set set = {0};
     uint64_t digest = live->files.digest;
     live->files.loaded = digest; /* a broken directory is read again when it changes again */
-    if (!migration_set_load(&set, live->options->config->migrations, error))
+    live->broken.code = ERROR_NONE;
+    if (!migration_set_load(&set, live->options->config->migrations, error)) {
+        live->broken = *error;
         return false;
+    }
     plan_free(&live->plan); /* it borrows from the set */
     live->plan = (struct plan){0};
     live->has_plan = false;
@@ -208,6 +211,10 @@ static bool look(struct live *live, struct error *error)
         if (!load_files(live, error))
             return false;
         live->files_are_new = true;
+    }
+    if (live->broken.code != ERROR_NONE) {
+        *error = live->broken; /* the set from before is not what is there any more */
+        return false;
     }
     if (!open_database(live, error) || !plan_is_current(live, &current, error))
         return false;

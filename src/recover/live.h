@@ -24,8 +24,9 @@ struct live {
     struct database database;              /* reads only */
     bool is_open;
     struct migration_set set;
-    struct files files; /* what the set was loaded from */
-    bool files_are_new; /* and it has not been told yet */
+    struct files files;  /* what the set was loaded from */
+    struct error broken; /* why the files could not be loaded; code ERROR_NONE: they could */
+    bool files_are_new;  /* and it has not been told yet */
     struct plan plan;
     struct catalogue catalogue;
     struct appearances appearances;
