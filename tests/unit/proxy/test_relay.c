@@ -79,7 +79,7 @@ START_TEST(test_pipelined_requests_in_one_segment_are_answered_in_order)
         peer_say(application, answer);
     }
     for (int i = 0; i < COUNT; i++) {
-        char body[8];
+        char body[16];
         snprintf(body, sizeof body, "%d", i);
         peer_expect(&client, 200, slice_from_string(body));
     }
