@@ -165,7 +165,8 @@ static const char *removed_table(const struct run *run, const struct execution *
     return NULL;
 }
 
-/* *referenced: another table has a foreign key on `table` in the copy. False: it could not be asked.
+/* *referenced: another table has a foreign key on `table` in the copy. False: it could not be
+ * asked.
  */
 static bool is_referenced(struct run *run, const char *table, bool *referenced)
 {
@@ -434,6 +435,10 @@ static void commit(struct run *run)
     }
     if (!database_run(copy, run->entry->rehearsal == REHEARSAL_FAILS ? "ROLLBACK" : "COMMIT",
                       &failure)) {
+        if (failure.code == ERROR_MEMORY) {
+            *run->error = failure;
+            return;
+        }
         error_prefix(&failure, "%s: at its end: ", run->entry->migration->file_name);
         fails(run, &failure);
     }

@@ -19,7 +19,7 @@ struct judge {
 
 void risk_construct(struct risk_judgement *judgement)
 {
-    *judgement = (struct risk_judgement){.reason = "adds to the schema only"};
+    *judgement = (struct risk_judgement){.reason = "only adds"};
 }
 
 void risk_destruct(struct risk_judgement *judgement)

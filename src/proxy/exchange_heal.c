@@ -16,12 +16,10 @@ static struct ticket ticket_of(const struct exchange *exchange)
     return (struct ticket){exchange->worker->index, exchange->slot, exchange->slot_generation};
 }
 
-/* Appends bytes of the answer, within the budget. False: it says no. */
+/* The first bytes of an answer, within the budget. False: it says no. */
 static bool keep_answer(struct exchange *exchange, struct slice bytes)
 {
     struct retry_budget *budget = exchange->worker->budget;
-    if (exchange->held_file.fd >= 0) /* bounded by PARKED_ANSWER_MAX */
-        return retry_buffer_append(&exchange->held_file, budget, bytes, true);
     if (!retry_budget_take(budget, bytes.length))
         return false;
     if (!buffer_append_slice(&exchange->held, bytes)) {
@@ -31,6 +29,12 @@ static bool keep_answer(struct exchange *exchange, struct slice bytes)
     }
     exchange->held_charged += bytes.length;
     return true;
+}
+
+static void return_room(struct exchange *exchange, size_t size)
+{
+    retry_budget_give(exchange->worker->budget, size);
+    exchange->held_charged -= size;
 }
 
 void exchange_drop_held(struct exchange *exchange)
@@ -214,6 +218,47 @@ void exchange_hold_timed_out(struct exchange *exchange)
         exchange_read_answer(exchange);
 }
 
+/* Room for `size` more bytes of the answer, within the budget and in memory, before they are read:
+ * what was read must never be lost. */
+static bool make_room(struct exchange *exchange, size_t size)
+{
+    struct retry_budget *budget = exchange->worker->budget;
+    if (!retry_budget_take(budget, size))
+        return false;
+    exchange->held_charged += size;
+    if (exchange->held_file.fd >= 0 || buffer_reserve(&exchange->held, size))
+        return true;
+    exchange->held.failed = false;
+    return_room(exchange, size);
+    return false;
+}
+
+/* One read, behind what is held in memory, or through `block` into the file it waits in. */
+static enum transport_result read_more(struct exchange *exchange, char *block, size_t size,
+                                       size_t *taken)
+{
+    struct transport *transport = &exchange->connection->transport;
+    struct http_refusal refusal;
+    bool in_file = exchange->held_file.fd >= 0;
+    char *place = in_file ? block : exchange->held.data + exchange->held.length;
+    size_t received;
+    *taken = 0;
+    enum transport_result result = transport_receive(transport, place, size, &received);
+    if (result != TRANSPORT_BYTES)
+        return result;
+    if (!http_body_feed(&exchange->answer_body, slice_make(place, received), taken, &refusal))
+        return TRANSPORT_FAILED;
+    if (*taken < received)
+        exchange->reusable = false;
+    if (!in_file)
+        exchange->held.length += *taken;
+    else if (!retry_buffer_append(&exchange->held_file, exchange->worker->budget,
+                                  slice_make(place, *taken), true))
+        return TRANSPORT_FAILED; /* what is there goes to the client, and then a reset: never a gap
+                                  */
+    return result;
+}
+
 bool exchange_read_held(struct exchange *exchange)
 {
     struct worker *worker = exchange->worker;
@@ -221,35 +266,28 @@ bool exchange_read_held(struct exchange *exchange)
     size_t most = holding ? exchange->held_head + worker->config->hold_bytes : PARKED_ANSWER_MAX;
     if (held_length(exchange) >= most)
         return false;
-    size_t size = most - held_length(exchange), received, taken;
-    struct http_refusal refusal;
-    char *block = blocks_borrow(&worker->bodies);
-    if (!block)
+    size_t size = most - held_length(exchange), taken;
+    size = size < BLOCK_BODY ? size : BLOCK_BODY;
+    if (!make_room(exchange, size)) {
+        if (holding)
+            judge(exchange); /* by what there is; the rest stays on its connection */
         return false;
-    enum transport_result result = transport_receive(
-        &exchange->connection->transport, block, size < BLOCK_BODY ? size : BLOCK_BODY, &received);
-    bool more = result == TRANSPORT_BYTES;
-    if (result == TRANSPORT_END || result == TRANSPORT_FAILED) {
-        exchange_held_end(exchange, result == TRANSPORT_END);
-    } else if (more) {
-        bool good =
-            http_body_feed(&exchange->answer_body, slice_make(block, received), &taken, &refusal);
-        if (good && taken < received)
-            exchange->reusable = false;
-        if (!good || !keep_answer(exchange, slice_make(block, taken))) {
-            exchange_held_end(
-                exchange,
-                false); /* what is there goes to the client, and then a reset: never a gap */
-            more = false;
-        } else {
-            if (exchange->answer_body.done)
-                answer_is_whole(exchange);
-            if (holding && (exchange->held_whole || held_length(exchange) >= most))
-                judge(exchange);
-        }
     }
+    char *block = blocks_borrow(&worker->bodies);
+    enum transport_result result =
+        block ? read_more(exchange, block, size, &taken) : TRANSPORT_AGAIN;
+    return_room(exchange,
+                result == TRANSPORT_BYTES && exchange->held_file.fd < 0 ? size - taken : size);
     blocks_return(&worker->bodies, block);
-    return more;
+    if (result == TRANSPORT_END || result == TRANSPORT_FAILED)
+        exchange_held_end(exchange, result == TRANSPORT_END);
+    if (result != TRANSPORT_BYTES)
+        return false;
+    if (exchange->answer_body.done)
+        answer_is_whole(exchange);
+    if (holding && (exchange->held_whole || held_length(exchange) >= most))
+        judge(exchange);
+    return true;
 }
 
 void exchange_held_end(struct exchange *exchange, bool orderly)

@@ -155,7 +155,8 @@ CASES = {
     **{
         f"{command} of a missing database": Case(
             2, ["gone.db"],
-            arguments=[command, "--database", "{place}/gone.db", "--migrations", "{place}/migrations"],
+            arguments=[command, "--database", "{place}/gone.db",
+                       "--migrations", "{place}/migrations"],
         )
         for command in ("status", "apply")
     },

@@ -17,7 +17,7 @@ struct fixture {
 
 extern struct fixture fixture;
 
-void fixture_make(void);   /* for tcase_add_checked_fixture */
+void fixture_make(void); /* for tcase_add_checked_fixture */
 void fixture_remove(void);
 
 /* A file of the migrations directory; `length` for text with NUL bytes. */

@@ -69,8 +69,8 @@ START_TEST(test_p5_a_failing_statement_leaves_nothing_and_is_named)
          "load_extension"},
         {"CREATE TABLE made (a);\nDELETE FROM sqlite_schema;", ERROR_SQL, 2, 3,
          "may not be modified"},
-        {"CREATE TABLE made (a);\nCREATE TABLE schema_migrations (version);", ERROR_PERMISSION, 2, 3,
-         "history"},
+        {"CREATE TABLE made (a);\nCREATE TABLE schema_migrations (version);", ERROR_PERMISSION, 2,
+         3, "history"},
         {"CREATE TABLE made (a UNIQUE ON CONFLICT ROLLBACK);\nINSERT INTO made VALUES (1), (1);",
          ERROR_CONSTRAINT, 2, 3, "UNIQUE"},
         {"CREATE TABLE made (a);\nCREATE TABLE IF NOT EXISTS old (id, other);", ERROR_SQL, 2, 3,
@@ -90,14 +90,12 @@ START_TEST(test_p5_a_failing_statement_leaves_nothing_and_is_named)
                       report.outcome);
         ck_assert_msg(strstr(report.error.message, cases[i].message) != NULL, "%s\ngave: %s",
                       cases[i].sql, report.error.message);
-        ck_assert_msg(report.error.code == cases[i].code ||
-                          (cases[i].code == ERROR_FOREIGN_KEY &&
-                           report.error.code == ERROR_CONSTRAINT),
+        ck_assert_msg(report.error.code == cases[i].code || (cases[i].code == ERROR_FOREIGN_KEY &&
+                                                             report.error.code == ERROR_CONSTRAINT),
                       "%s: %s", cases[i].sql, error_category(report.error.code));
-        ck_assert_msg(report.failed_statement == cases[i].statement &&
-                          report.failed_line == cases[i].line,
-                      "%s: statement %u line %u", cases[i].sql, report.failed_statement,
-                      report.failed_line);
+        ck_assert_msg(
+            report.failed_statement == cases[i].statement && report.failed_line == cases[i].line,
+            "%s: statement %u line %u", cases[i].sql, report.failed_statement, report.failed_line);
         apply_report_free(&report);
         check_untouched();
     }
@@ -155,13 +153,13 @@ START_TEST(test_p4_a_plan_made_for_another_schema_is_not_carried_out)
 {
     static const char *const changes[] = {
         "CREATE TABLE meanwhile (x);",
-        "CREATE TABLE schema_migrations (version varchar(128) PRIMARY KEY); INSERT INTO "
-        "schema_migrations VALUES ('99');",
+        "INSERT INTO schema_migrations VALUES ('99');",
     };
     struct migration_set set;
     struct plan plan;
     struct apply_report report;
     struct apply_options options = fixture_options();
+    fixture_run("CREATE TABLE schema_migrations (version varchar(128) PRIMARY KEY);");
     fixture_migration("1_a.sql", "CREATE TABLE made (x);");
     for (size_t i = 0; i < 2; i++) {
         fixture_plan(&set, &plan);
@@ -327,7 +325,8 @@ END_TEST
 static const char family[] =
     "CREATE TABLE parent (id INTEGER PRIMARY KEY, a);"
     "CREATE TABLE child (id INTEGER PRIMARY KEY, p REFERENCES parent (id) ON DELETE CASCADE);"
-    "INSERT INTO parent VALUES (1, 'x'), (2, 'y'); INSERT INTO child VALUES (1, 1), (2, 1), (3, 2);";
+    "INSERT INTO parent VALUES (1, 'x'), (2, 'y'); INSERT INTO child VALUES (1, 1), (2, 1), (3, "
+    "2);";
 
 START_TEST(test_p8_a_rebuild_of_a_referenced_table_loses_no_child_rows)
 {
@@ -405,8 +404,9 @@ START_TEST(test_a_migration_that_takes_too_long_is_stopped)
     struct plan plan;
     struct apply_report report;
     struct apply_options options = fixture_options();
-    fixture_run("CREATE TABLE old (x); WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM "
-                "c LIMIT 3000) INSERT INTO old SELECT x FROM c;");
+    fixture_run(
+        "CREATE TABLE old (x); WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM "
+        "c LIMIT 3000) INSERT INTO old SELECT x FROM c;");
     /* Quick in a rehearsal, which has no rows. */
     fixture_write("1_a.sql", "-- automigrate:timeout 50ms\n-- migrate:up\nCREATE TABLE made (x);\n"
                              "INSERT INTO made SELECT count(*) FROM old a, old b, old c;\n");
@@ -486,7 +486,8 @@ START_TEST(test_p8_yellow_and_red_are_backed_up_before_the_first_write)
     ck_assert_ptr_nonnull(report.backup);
     sqlite3 *copy;
     ck_assert_int_eq(sqlite3_open(report.backup, &copy), SQLITE_OK);
-    ck_assert_int_eq(sqlite3_exec(copy, "SELECT old.x FROM old, made", NULL, NULL, NULL), SQLITE_OK);
+    ck_assert_int_eq(sqlite3_exec(copy, "SELECT old.x FROM old, made", NULL, NULL, NULL),
+                     SQLITE_OK);
     sqlite3_close(copy);
     apply_report_free(&report);
     fixture_plan_free(&set, &plan);
@@ -511,8 +512,7 @@ START_TEST(test_without_a_transaction_needs_an_operators_word)
     fixture_write("1_a.sql", "-- migrate:up transaction:false\nCREATE TABLE made (x);\nVACUUM;\n"
                              "PRAGMA journal_mode = WAL;\nINSERT INTO made VALUES (1);\n");
     fixture_plan(&set, &plan);
-    ck_assert_msg(plan.entries[0].rehearsal == REHEARSAL_OK, "%s",
-                  plan.entries[0].failure.message);
+    ck_assert_msg(plan.entries[0].rehearsal == REHEARSAL_OK, "%s", plan.entries[0].failure.message);
     apply_migration(fixture.database, &plan, &plan.entries[0], &options, &report);
     ck_assert_int_eq(report.outcome, APPLY_FAILED);
     ck_assert_int_eq(report.error.code, ERROR_POLICY);

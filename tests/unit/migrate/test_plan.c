@@ -65,6 +65,7 @@ static const struct {
     {"CREATE INDEX IF NOT EXISTS i ON old (a);", MIGRATION_GREEN},
     /* What an operator wants a backup of. */
     {"CREATE UNIQUE INDEX n ON old (a);", MIGRATION_YELLOW},
+    {"CREATE UNIQUE INDEX n ON log (x);", MIGRATION_YELLOW},
     {"CREATE TRIGGER n AFTER INSERT ON old BEGIN SELECT 1; END;", MIGRATION_YELLOW},
     {"CREATE TRIGGER n INSTEAD OF INSERT ON v BEGIN SELECT 1; END;", MIGRATION_YELLOW},
     {"INSERT INTO old (a) VALUES ('x');", MIGRATION_YELLOW},
@@ -104,6 +105,7 @@ static const struct {
     {"ALTER TABLE watched ADD COLUMN c; CREATE TRIGGER m AFTER UPDATE ON watched BEGIN DELETE "
      "FROM old; END; UPDATE watched SET c = 1;",
      MIGRATION_RED},
+    {"ALTER TABLE watched ADD COLUMN c; UPDATE watched SET c = 1;", MIGRATION_RED},
     {"INSERT INTO words VALUES ('x');", MIGRATION_RED},
     {"INSERT INTO words(words) VALUES ('rebuild');", MIGRATION_RED},
     {"ALTER TABLE old RENAME TO older;", MIGRATION_RED},
@@ -236,8 +238,8 @@ START_TEST(test_provides_is_what_the_schema_gains)
         fixture_plan(&set, &plan);
         ck_assert_msg(plan.entries[0].rehearsal == REHEARSAL_OK, "%s: %s", cases[i].sql,
                       plan.entries[0].failure.message);
-        ck_assert_msg(strcmp(provided(&plan.entries[0]), cases[i].provides) == 0,
-                      "%s\nprovides %s", cases[i].sql, provided(&plan.entries[0]));
+        ck_assert_msg(strcmp(provided(&plan.entries[0]), cases[i].provides) == 0, "%s\nprovides %s",
+                      cases[i].sql, provided(&plan.entries[0]));
         fixture_plan_free(&set, &plan);
     }
 }
@@ -249,7 +251,8 @@ START_TEST(test_provider_finds_by_kind_and_name)
     struct plan plan;
     size_t index = 99;
     bool ambiguous;
-    fixture_migration("1_a.sql", "CREATE TABLE one (id, shared); CREATE VIEW seen AS SELECT 1 AS x;");
+    fixture_migration("1_a.sql",
+                      "CREATE TABLE one (id, shared); CREATE VIEW seen AS SELECT 1 AS x;");
     fixture_migration("2_b.sql", "CREATE TABLE two (id2, SHARED); CREATE INDEX i ON two (id2);");
     fixture_plan(&set, &plan);
     ck_assert_ptr_eq(plan_provider(&plan, SCHEMA_TABLE, NULL, "ONE", &index, &ambiguous),
@@ -287,7 +290,8 @@ START_TEST(test_rehearsal_says_ok_fails_or_depends_on_data)
          REHEARSAL_DEPENDS_ON_DATA, "constraint"},
         {"CREATE TABLE n (a UNIQUE); INSERT INTO n VALUES (1), (1);", REHEARSAL_FAILS,
          "UNIQUE constraint failed"},
-        {"CREATE TABLE q (a UNIQUE); CREATE TABLE n (a REFERENCES q (a)); INSERT INTO n VALUES (1);",
+        {"CREATE TABLE q (a UNIQUE); CREATE TABLE n (a REFERENCES q (a)); INSERT INTO n VALUES "
+         "(1);",
          REHEARSAL_FAILS, "FOREIGN KEY constraint failed"},
         {"CREATE TABLE q (a UNIQUE); CREATE TABLE n (a REFERENCES q (a) DEFERRABLE INITIALLY "
          "DEFERRED); INSERT INTO n VALUES (1);",
@@ -329,9 +333,8 @@ START_TEST(test_rehearsal_says_ok_fails_or_depends_on_data)
                       entry->rehearsal, entry->failure.message);
         const char *text = entry->failure.message;
         ck_assert_msg(strstr(text, cases[i].message) != NULL, "%s: %s", cases[i].sql, text);
-        ck_assert_int_eq(plan.entries[1].rehearsal, entry->rehearsal == REHEARSAL_FAILS
-                                                        ? REHEARSAL_NOT_RUN
-                                                        : REHEARSAL_OK);
+        ck_assert_int_eq(plan.entries[1].rehearsal,
+                         entry->rehearsal == REHEARSAL_FAILS ? REHEARSAL_NOT_RUN : REHEARSAL_OK);
         if (entry->rehearsal == REHEARSAL_FAILS)
             ck_assert(entry->risk == MIGRATION_RED && plan.entries[1].risk == MIGRATION_RED);
         fixture_plan_free(&set, &plan);
@@ -471,9 +474,10 @@ START_TEST(test_what_the_copy_cannot_hold_is_not_taken_for_harmless)
     };
     struct migration_set set;
     struct plan plan;
-    fixture_run("CREATE TABLE old (a); PRAGMA writable_schema = ON; INSERT INTO sqlite_schema VALUES "
-                "('table', 'foreign_thing', 'foreign_thing', 0, 'CREATE VIRTUAL TABLE foreign_thing "
-                "USING some_module(a)');");
+    fixture_run(
+        "CREATE TABLE old (a); PRAGMA writable_schema = ON; INSERT INTO sqlite_schema VALUES "
+        "('table', 'foreign_thing', 'foreign_thing', 0, 'CREATE VIRTUAL TABLE foreign_thing "
+        "USING some_module(a)');");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         fixture_migration("1_a.sql", cases[i].sql);
         fixture_plan(&set, &plan);

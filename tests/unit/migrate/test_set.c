@@ -26,7 +26,7 @@ START_TEST(test_bad_files_are_refused_with_file_line_and_way_out)
 {
     static const struct {
         const char *text;
-        const char *first;  /* both must be in the message; "" for a good file */
+        const char *first; /* both must be in the message; "" for a good file */
         const char *second;
     } cases[] = {
         {"-- migrate:up\nCREATE TABLE a (b);\n", "", ""},
@@ -44,29 +44,31 @@ START_TEST(test_bad_files_are_refused_with_file_line_and_way_out)
         {"-- migrate:down\nSELECT 1;\n", "1_a.sql:1:", "write -- migrate:up first"},
         {"-- migrate:up\n-- migrate:down\n-- migrate:down\n", "1_a.sql:3:", "down section"},
         {"-- migrate:up transaction:no\nSELECT 1;\n", "1_a.sql:1:", "transaction:false"},
-        {"-- migrate:up\nSELECT 1;\n-- migrate:donw\nDROP TABLE a;\n", "1_a.sql:3:", "migrate:down"},
-        {"-- migrate:up\nSELECT 1;\n -- migrate:down\nDROP TABLE a;\n", "1_a.sql:3:",
-         "beginning of its line"},
-        {"-- migrate:up\nSELECT 1;\n-- MIGRATE:DOWN\nDROP TABLE a;\n", "1_a.sql:3:",
-         "small letters"},
+        {"-- migrate:up\nSELECT 1;\n-- migrate:donw\nDROP TABLE a;\n",
+         "1_a.sql:3:", "migrate:down"},
+        {"-- migrate:up\nSELECT 1;\n -- migrate:down\nDROP TABLE a;\n",
+         "1_a.sql:3:", "beginning of its line"},
+        {"-- migrate:up\nSELECT 1;\n-- MIGRATE:DOWN\nDROP TABLE a;\n",
+         "1_a.sql:3:", "small letters"},
         {"-- migrate:up\nSELECT 1\n", "1_a.sql: line 2:", "does not end"},
         {"-- migrate:up\nSELECT 1;\nSELECT 'abc;\n", "1_a.sql: line 3:", "a string begins here"},
         {"-- migrate:up\nSELECT 1;\n\nSELECT \"abc;\n", "1_a.sql: line 4:", "a quoted name"},
         {"-- migrate:up\nSELECT 1;\n/* abc;\n", "1_a.sql: line 3:", "a comment begins here"},
-        {"-- migrate:up\nCREATE TRIGGER a AFTER INSERT ON b BEGIN SELECT 1;\n", "1_a.sql: line 2:",
-         "END for a trigger"},
+        {"-- migrate:up\nCREATE TRIGGER a AFTER INSERT ON b BEGIN SELECT 1;\n",
+         "1_a.sql: line 2:", "END for a trigger"},
         {"-- migrate:up\n-- migrate:down\nSELECT 'a;\n", "1_a.sql: line 3:", "a string"},
         {"-- automigrate:depends 001x\n-- migrate:up\n", "1_a.sql:1:", "001 003, or none"},
         {"-- automigrate:depends\n-- migrate:up\n", "1_a.sql:1:", "no value"},
-        {"-- automigrate:depends none\n-- automigrate:depends none\n-- migrate:up\n", "1_a.sql:2:",
-         "second time"},
+        {"-- automigrate:depends none\n-- automigrate:depends none\n-- migrate:up\n",
+         "1_a.sql:2:", "second time"},
         {"-- automigrate:dependz 001\n-- migrate:up\n", "1_a.sql:1:", "known are depends"},
         {"-- automigrate:risk orange\n-- migrate:up\n", "1_a.sql:1:", "green, yellow or red"},
         {"-- automigrate:timeout 30\n-- migrate:up\n", "1_a.sql:1:", "500ms, 30s"},
         {"-- automigrate:timeout 0s\n-- migrate:up\n", "1_a.sql:1:", "500ms, 30s"},
         {"-- automigrate:timeout 99999999999h\n-- migrate:up\n", "1_a.sql:1:", "500ms, 30s"},
         {"-- automigrate:foreign_keys on\n-- migrate:up\n", "1_a.sql:1:", "write off"},
-        {"-- automigrate:depends 009\n-- migrate:up\n", "1_a.sql:1: depends on 009", "add the file"},
+        {"-- automigrate:depends 009\n-- migrate:up\n", "1_a.sql:1: depends on 009",
+         "add the file"},
         {"-- automigrate:depends 1\n-- migrate:up\n", "cycle: 1 -> 1", "automigrate:depends"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -142,10 +144,14 @@ START_TEST(test_pragma_foreign_keys_off_in_the_file_is_heeded)
         const char *sql;
         bool off;
     } cases[] = {
-        {"PRAGMA foreign_keys=OFF;", true},        {"pragma main.foreign_keys ( 0 );", true},
-        {"PRAGMA foreign_keys = 'no';", true},     {"PRAGMA foreign_keys=ON;", false},
-        {"PRAGMA foreign_keys;", false},           {"PRAGMA foreign_key_check;", false},
-        {"SELECT 'PRAGMA foreign_keys=OFF;';", false}, {"-- PRAGMA foreign_keys=OFF;", false},
+        {"PRAGMA foreign_keys=OFF;", true},
+        {"pragma main.foreign_keys ( 0 );", true},
+        {"PRAGMA foreign_keys = 'no';", true},
+        {"PRAGMA foreign_keys=ON;", false},
+        {"PRAGMA foreign_keys;", false},
+        {"PRAGMA foreign_key_check;", false},
+        {"SELECT 'PRAGMA foreign_keys=OFF;';", false},
+        {"-- PRAGMA foreign_keys=OFF;", false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct migration_set set;
@@ -170,7 +176,7 @@ START_TEST(test_statements_end_where_sqlite_ends_them)
         unsigned line;
         const char *begin;
     } expected[] = {
-        {2, "CREATE TABLE a"}, {4, "CREATE TRIGGER t"}, {8, "INSERT INTO"},
+        {2, "CREATE TABLE a"}, {4, "CREATE TRIGGER t"},       {8, "INSERT INTO"},
         {8, "SELECT 3;"},      {9, "EXPLAIN CREATE TRIGGER"},
     };
     struct statement_cursor cursor;
