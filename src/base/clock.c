@@ -30,7 +30,7 @@ char *clock_format(int64_t wall_ms, char out[CLOCK_TEXT_SIZE])
     struct tm utc;
     char text[24];
     /* A year that has no four digits is a broken clock, which must not break more. */
-    if (!gmtime_r(&seconds, &utc) || utc.tm_year + 1900 < 0 || utc.tm_year + 1900 > 9999)
+    if (!gmtime_r(&seconds, &utc) || utc.tm_year + 1900 < 1000 || utc.tm_year + 1900 > 9999)
         slice_copy(SLICE("0000-01-01T00:00:00"), text, sizeof text);
     else
         strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/slice.h"
+
 static const struct {
     const char *category;
     enum exit_code exit;
@@ -15,12 +17,23 @@ static const struct {
 #undef X
 };
 
-static void one_line(char *text)
+/* Makes it one line, and takes away the character that the buffer's end has cut in two: JSON
+ * writers refuse half of one. */
+static void tidy(char text[ERROR_MESSAGE_SIZE])
 {
-    for (; *text; text++) {
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            *text = ' ';
+    size_t length = strlen(text), begin = length;
+    for (char *at = text; *at; at++) {
+        if ((unsigned char)*at < 0x20 || *at == 0x7f)
+            *at = ' ';
     }
+    if (length < ERROR_MESSAGE_SIZE - 1)
+        return;
+    while (begin > 0 && length - begin < 4 && ((unsigned char)text[begin - 1] & 0xc0) == 0x80)
+        begin--;
+    if (begin > 0 && ((unsigned char)text[begin - 1] & 0xc0) == 0xc0)
+        begin--;
+    if (begin < length && slice_utf8_length(slice_make(text + begin, length - begin)) == 0)
+        text[begin] = '\0';
 }
 
 bool error_set(struct error *error, enum error_code code, const char *format, ...)
@@ -32,7 +45,7 @@ bool error_set(struct error *error, enum error_code code, const char *format, ..
     error->code = code;
     vsnprintf(error->message, sizeof error->message, format, arguments);
     va_end(arguments);
-    one_line(error->message);
+    tidy(error->message);
     return false;
 }
 
@@ -49,7 +62,7 @@ bool error_set_errno(struct error *error, enum error_code code, int number, cons
     char reason[128];
     snprintf(error->message + used, sizeof error->message - used, ": %s",
              strerror_r(number, reason, sizeof reason));
-    one_line(error->message);
+    tidy(error->message);
     return false;
 }
 
@@ -65,7 +78,7 @@ void error_prefix(struct error *error, const char *format, ...)
     va_end(arguments);
     size_t used = strlen(error->message);
     snprintf(error->message + used, sizeof error->message - used, "%s", old);
-    one_line(error->message);
+    tidy(error->message);
 }
 
 const char *error_category(enum error_code code)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The log: one event a line on standard error, as key=value pairs or as JSON. One of the program's
- * two globals. A line is formatted on the caller's stack and written with one write(2), so lines of
- * several threads do not mix. Any thread; never on the happy path. */
+ * two globals. A line is formatted on the caller's stack, at most 4 KiB of it, and written with one
+ * write(2), so lines of several threads do not mix; long texts are cut, and what still finds no
+ * room is left out. Any thread; never on the happy path. */
 #pragma once
 
 #include <stdbool.h>

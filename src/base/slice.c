@@ -107,6 +107,34 @@ char *slice_copy(struct slice s, char *out, size_t size)
     return out;
 }
 
+size_t slice_utf8_length(struct slice text)
+{
+    static const struct {
+        unsigned char first, last; /* lead bytes */
+        unsigned char least, most; /* of the second byte */
+        unsigned char length;
+    } sequences[] = {
+        {0x00, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
+        {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
+        {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
+    };
+    const unsigned char *bytes = (const unsigned char *)text.data;
+    for (size_t i = 0; text.length > 0 && i < sizeof sequences / sizeof *sequences; i++) {
+        size_t length = sequences[i].length;
+        if (bytes[0] < sequences[i].first || bytes[0] > sequences[i].last)
+            continue;
+        if (length > text.length ||
+            (length > 1 && (bytes[1] < sequences[i].least || bytes[1] > sequences[i].most)))
+            return 0;
+        for (size_t b = 2; b < length; b++) {
+            if ((bytes[b] & 0xc0) != 0x80)
+                return 0;
+        }
+        return length;
+    }
+    return 0;
+}
+
 int string_compare_ignore_case(const char *a, const char *b)
 {
     while (*a && ascii_lower(*a) == ascii_lower(*b)) {

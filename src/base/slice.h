@@ -62,5 +62,9 @@ struct slice slice_split(struct slice *rest, char separator);
  * `out`. */
 char *slice_copy(struct slice s, char *out, size_t size);
 
+/* Bytes of the UTF-8 sequence that `text` begins with (RFC 3629: no surrogates, nothing overlong);
+ * 0: it begins with none. */
+size_t slice_utf8_length(struct slice text);
+
 /* Order under ASCII case folding: the order of SQLite names (sqlite3_stricmp). */
 int string_compare_ignore_case(const char *a, const char *b);

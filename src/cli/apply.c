@@ -81,16 +81,13 @@ static bool open_and_plan(struct application *application, struct error *error)
            plan_make(&application->plan, &application->set, &application->database, &limits, error);
 }
 
-/* A changed file means that what was applied is not what is there to be read: no flag overrides
- * that. Other drift is shown, and the operator's word goes before it. */
+/* What blocks is to be mended first: no flag overrides that. Other drift is shown, and the
+ * operator's word goes before it. */
 static bool check_drift(const struct plan *plan, struct error *error)
 {
-    for (size_t i = 0; i < plan->drift_count; i++) {
-        if (plan->drifts[i].kind == DRIFT_CHANGED)
-            return error_set(error, ERROR_CHECKSUM, "nothing was applied: %s",
-                             plan->drifts[i].message);
-    }
-    return true;
+    const struct drift *blocker = plan_blocker(plan);
+    return !blocker ||
+           error_set(error, ERROR_CHECKSUM, "nothing was applied: %s", blocker->message);
 }
 
 static bool show_plan(struct application *application, struct error *error)

@@ -29,7 +29,8 @@ enum {
     /* Held answers and kept requests are blocks of their own above this size, so that their memory
      * goes back to the system when a burst is over (mallopt(3)). */
     OWN_MAPPING_BYTES = 32 * 1024,
-    DESCRIPTORS_BESIDE_CONNECTIONS = 64,
+    DESCRIPTORS_BESIDE_CONNECTIONS = 32, /* databases, journal, admin, watch, log */
+    DESCRIPTORS_A_WORKER = 6,            /* its epolls, inbox, listener and libcurl's own */
 };
 
 static const char *const required[] = {"listen", "upstream", "database", "migrations", NULL};
@@ -125,23 +126,31 @@ static bool ready(void *context, char reason[128])
     return !figures.trouble;
 }
 
-/* As many descriptors as the kernel lets us have, and at least what the configured connections
- * need. */
-static void raise_descriptor_limit(const struct config *config)
+/* As many descriptors as the kernel lets us have. Where the configured connections need more, fewer
+ * are taken, so that those that are get through: clients must not use up what their requests need
+ * towards the application. */
+static void fit_to_descriptor_limit(struct config *config)
 {
     struct rlimit limit;
-    uint64_t needed =
-        config->max_connections + config->upstream_max_connections + DESCRIPTORS_BESIDE_CONNECTIONS;
+    uint64_t beside = DESCRIPTORS_BESIDE_CONNECTIONS + config->workers * DESCRIPTORS_A_WORKER;
+    uint64_t needed = config->max_connections + config->upstream_max_connections + beside;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         return;
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_max < needed)
-        LOG(LOG_WARNING, "limits",
-            "the descriptor limit is lower than the configured connections: raise it (ulimit -n, "
-            "LimitNOFILE=) or lower "
-            "limits.max_connections",
-            log_number("limit", (int64_t)limit.rlim_max), log_number("needed", (int64_t)needed));
+    if (limit.rlim_max >= needed)
+        return;
+    uint64_t free_for_both = limit.rlim_max > beside + 2 ? limit.rlim_max - beside : 2;
+    if (config->upstream_max_connections > free_for_both / 2)
+        config->upstream_max_connections = free_for_both / 2;
+    config->max_connections = free_for_both - config->upstream_max_connections;
+    LOG(LOG_WARNING, "limits",
+        "the descriptor limit is lower than the configured connections: fewer are taken; raise it "
+        "(ulimit -n, "
+        "LimitNOFILE=) or lower limits.max_connections",
+        log_number("limit", (int64_t)limit.rlim_max), log_number("needed", (int64_t)needed),
+        log_number("max_connections", (int64_t)config->max_connections),
+        log_number("upstream_max_connections", (int64_t)config->upstream_max_connections));
 }
 
 /* Whether it is there and is a database; made only on the operator's word (P8). That somebody has
@@ -220,7 +229,7 @@ static bool start(struct server *server, struct error *error)
         long processors = sysconf(_SC_NPROCESSORS_ONLN);
         config->workers = processors > 0 ? (uint64_t)processors : 1;
     }
-    raise_descriptor_limit(config);
+    fit_to_descriptor_limit(config);
     if (!start_healing(server, error))
         return false;
     if (server->recover)

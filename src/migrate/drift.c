@@ -5,6 +5,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+static bool blocks(enum drift_kind kind)
+{
+    return kind == DRIFT_CHANGED || kind == DRIFT_UNFINISHED;
+}
+
+const struct drift *plan_blocker(const struct plan *plan)
+{
+    for (size_t i = 0; i < plan->drift_count; i++) {
+        if (blocks(plan->drifts[i].kind))
+            return &plan->drifts[i];
+    }
+    return NULL;
+}
+
 const char *drift_name(enum drift_kind kind)
 {
     static const char *const names[] = {"changed", "missing", "late", "ahead", "unfinished"};
@@ -42,7 +56,7 @@ bool drift_is_applied(const struct history_row *row)
     if (vasprintf(&drift->message, format, arguments) < 0)
         drift->message = NULL;
     va_end(arguments);
-    plan->blocked = plan->blocked || kind == DRIFT_CHANGED || kind == DRIFT_UNFINISHED;
+    plan->blocked = plan->blocked || blocks(kind);
     return drift->version && drift->message;
 }
 

@@ -28,7 +28,7 @@ struct plan_entry {
     struct error failure; /* when it fails: file, line, statement and SQLite's reason; when it
                              depends on data: file, line and what about it */
     enum risk risk;
-    char risk_reason[160]; /* "line 12: DROP TABLE cards removes what was there" */
+    char risk_reason[160]; /* "line 12: DROP TABLE cards removes a table and its rows" */
     bool foreign_keys_off; /* to be switched off around it: the rehearsal saw a referenced table
                               dropped or renamed, or the file asks */
     struct provided *provides;
@@ -83,6 +83,9 @@ struct plan_limits {
                                            const struct plan_limits *limits, struct error *error);
 void plan_free(struct plan *plan);
 const char *drift_name(enum drift_kind kind); /* "changed" … "unfinished" */
+
+/* The first drift that blocks, or NULL: nothing is applied before an operator has mended it. */
+const struct drift *plan_blocker(const struct plan *plan);
 
 /* The entry that provides the thing, or NULL; *index is its place. SCHEMA_TABLE also finds a view.
  * For SCHEMA_COLUMN, `table` may be NULL: then the first entry that adds a column of that name to a

@@ -53,7 +53,8 @@ static void record_failed(const struct record *record, const struct plan *plan,
                           const struct plan_entry *entry, const struct apply_report *report)
 {
     struct error trouble = {0};
-    struct state_failure failure = {.schema_version = plan->schema_version};
+    /* Of the schema it failed on: those before it may have changed it since the plan was made. */
+    struct state_failure failure = {.schema_version = plan->expectation->schema_version};
     char time[CLOCK_TEXT_SIZE];
     JOURNAL(record->journal, EVENT_APPLY_FAILED, entry->migration->version, report->error.message,
             log_text("category", error_category(report->error.code)),

@@ -408,8 +408,8 @@ static const struct {
 } always_red[] = {
     {VERB_ALTER_RENAME, "RENAME of", "takes a name away from those who use it"},
     {VERB_ALTER_RENAME_COLUMN, "RENAME in", "takes a name away from those who use it"},
-    {VERB_ALTER_DROP_COLUMN, "DROP COLUMN in", "removes what was there"},
-    {VERB_DROP_TABLE, "DROP TABLE", "removes what was there"},
+    {VERB_ALTER_DROP_COLUMN, "DROP COLUMN in", "removes a column and what is in it"},
+    {VERB_DROP_TABLE, "DROP TABLE", "removes a table and its rows"},
     {VERB_DELETE, "DELETE FROM", "removes rows"},
     {VERB_REPLACE, "REPLACE INTO", "replaces rows that are in the way"},
     {VERB_VACUUM, "VACUUM", "rewrites the whole database"},
@@ -460,7 +460,8 @@ void risk_finish(struct risk_judgement *judgement)
 {
     for (size_t i = 0; i < judgement->dropped_count; i++) {
         const struct risk_dropped *dropped = &judgement->dropped[i];
-        risk_raise(judgement, MIGRATION_RED, "line %u: DROP %s %s removes what was there",
+        risk_raise(judgement, MIGRATION_RED,
+                   "line %u: DROP %s %s removes it, and nothing of that name comes back",
                    dropped->line, schema_kind_name(dropped->kind), dropped->name);
     }
 }

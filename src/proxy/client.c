@@ -84,14 +84,24 @@ static void finish_writing(struct client *client)
 
 static void linger_read(struct client *client)
 {
-    char dropped[4096];
+    enum { READS_A_TURN = 16 };
+    char dropped[16 * 1024];
     size_t received;
-    enum transport_result result;
-    do {
-        result = transport_receive(&client->transport, dropped, sizeof dropped, &received);
-    } while (result == TRANSPORT_BYTES && client->transport.readable);
-    if (result == TRANSPORT_END || result == TRANSPORT_FAILED)
-        client_close(client, false);
+    for (int i = 0; client->transport.readable; i++) {
+        if (i == READS_A_TURN) {
+            worker_resume(client->worker, &client->source);
+            return;
+        }
+        switch (transport_receive(&client->transport, dropped, sizeof dropped, &received)) {
+        case TRANSPORT_BYTES:
+        case TRANSPORT_AGAIN:
+            break;
+        case TRANSPORT_END:
+        case TRANSPORT_FAILED:
+            client_close(client, false);
+            return;
+        }
+    }
 }
 
 static void refuse(struct client *client, const struct http_refusal *refusal)
@@ -181,10 +191,13 @@ static void wait_for_head(struct client *client)
         return;
     }
     drop_input(client);
+    bool is_blocked = transport_is_blocked(&client->transport);
+    bool is_sending = timer_is_running(&client->timer) && client->timer.kind == TIMER_SEND;
     if (worker->draining)
-        client_close(client, false);
-    else if (!timer_is_running(&client->timer))
-        timer_start(&worker->timers, &client->timer, TIMER_IDLE, worker->now_ns);
+        finish_writing(client);
+    else if (is_blocked || is_sending || !timer_is_running(&client->timer))
+        timer_start(&worker->timers, &client->timer, is_blocked ? TIMER_SEND : TIMER_IDLE,
+                    worker->now_ns);
 }
 
 /* Begins exchanges as long as there are whole heads and none is under way. */
@@ -288,7 +301,8 @@ void client_exchange_ended(struct client *client, size_t input_used, bool close,
         return;
     client_take_input(client, input_used);
     if (close || client->worker->draining) {
-        client->linger = linger;
+        /* Bytes that are not read, too, would make a reset of the end. */
+        client->linger = linger || client->transport.readable;
         finish_writing(client);
         return;
     }
@@ -310,7 +324,7 @@ void client_drain(struct client *client)
 {
     if (client->state == CLIENT_OPEN && !client->exchange &&
         client->input_start == client->input_end && !client->transport.readable)
-        client_close(client, false);
+        finish_writing(client);
 }
 
 void client_open(struct worker *worker, int fd, const struct sockaddr_storage *peer, bool is_unix)

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -71,6 +72,14 @@ bool upstream_address_parse(const char *text, struct upstream_address *address, 
     return good;
 }
 
+/* libcurl would let children inherit it. */
+static curl_socket_t open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    (void)context;
+    (void)purpose;
+    return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
 /* libcurl closes what it opened, but for the socket that was taken over. */
 static int close_socket(void *context, curl_socket_t fd)
 {
@@ -104,8 +113,12 @@ static int set_timeout(CURLM *multi, long timeout_ms, void *context)
 {
     (void)multi;
     struct dialer *dialer = context;
-    dialer->due_ns =
-        timeout_ms < 0 ? UINT64_MAX : clock_monotonic_ns() + (uint64_t)timeout_ms * NS_PER_MS;
+    if (timeout_ms < 0)
+        dialer->due_ns = UINT64_MAX;
+    else if (timeout_ms == 0) /* in this turn, whose time was read a little earlier */
+        dialer->due_ns = 0;
+    else
+        dialer->due_ns = clock_monotonic_ns() + (uint64_t)timeout_ms * NS_PER_MS;
     return 0;
 }
 
@@ -159,7 +172,7 @@ static void sockets_ready(struct source *source, uint32_t events)
     collect(dialer);
 }
 
-uint64_t dialer_run(struct dialer *dialer, uint64_t now_ns)
+void dialer_run(struct dialer *dialer, uint64_t now_ns)
 {
     /* Twice at most: what libcurl asks for at once, it gets in this turn. */
     for (int i = 0; i < 2 && dialer->due_ns <= now_ns; i++) {
@@ -168,6 +181,10 @@ uint64_t dialer_run(struct dialer *dialer, uint64_t now_ns)
         curl_multi_socket_action(dialer->multi, CURL_SOCKET_TIMEOUT, 0, &running);
         collect(dialer);
     }
+}
+
+uint64_t dialer_due(const struct dialer *dialer, uint64_t now_ns)
+{
     if (dialer->due_ns == UINT64_MAX)
         return UINT64_MAX;
     return dialer->due_ns > now_ns ? dialer->due_ns - now_ns : 0;
@@ -191,6 +208,7 @@ bool dialer_dial(struct dialer *dialer, const struct upstream_address *address, 
         curl_easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK &&
         curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L) == CURLE_OK &&
         curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)timeout_ms) == CURLE_OK &&
+        curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket) == CURLE_OK &&
         curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket) == CURLE_OK &&
         curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, dial) == CURLE_OK &&
         curl_easy_setopt(easy, CURLOPT_PRIVATE, dial) == CURLE_OK;

@@ -35,8 +35,7 @@ struct dialer {
     int epoll;
     struct list dials;
     unsigned dial_count;
-    uint64_t due_ns; /* when libcurl wants to be called; UINT64_MAX: never */
-    bool is_busy;    /* inside a call of libcurl's that must not be entered again */
+    uint64_t due_ns; /* when libcurl wants to be called; 0: now; UINT64_MAX: never */
 };
 
 [[gnu::warn_unused_result]] bool dialer_construct(struct dialer *dialer, struct worker *worker,
@@ -48,6 +47,8 @@ void dialer_destruct(struct dialer *dialer);
 [[gnu::warn_unused_result]] bool
 dialer_dial(struct dialer *dialer, const struct upstream_address *address, uint64_t timeout_ms);
 
-/* Calls libcurl if its time has come; at every turn. Returns nanoseconds until then, UINT64_MAX if
- * never. */
-uint64_t dialer_run(struct dialer *dialer, uint64_t now_ns);
+/* Calls libcurl if its time has come; at every turn. */
+void dialer_run(struct dialer *dialer, uint64_t now_ns);
+
+/* Nanoseconds until then, UINT64_MAX if never. */
+uint64_t dialer_due(const struct dialer *dialer, uint64_t now_ns);

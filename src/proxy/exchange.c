@@ -381,9 +381,12 @@ static void send_failed(struct exchange *exchange)
 {
     /* The upstream does not read any more; it may have answered before (EPIPE): its answer counts.
      */
+    struct worker *worker = exchange->worker;
     exchange->stop_sending = true;
     exchange->connection->transport.readable = true;
-    worker_resume(exchange->worker, &exchange->connection->source);
+    if (exchange->state == EXCHANGE_AWAITING)
+        timer_start(&worker->timers, &exchange->timer, TIMER_RESPONSE, worker->now_ns);
+    worker_resume(worker, &exchange->connection->source);
 }
 
 void exchange_connected(struct exchange *exchange, struct upstream_connection *connection)
@@ -457,9 +460,14 @@ void exchange_pump(struct exchange *exchange)
         exchange_fail(exchange, 503, "out of memory", (struct slice){"", 0});
         return;
     }
-    while (result == BODY_BYTES && !exchange->request_sent && !exchange->stop_sending &&
-           !transport_is_blocked(transport)) {
+    for (int i = 0; result == BODY_BYTES && !exchange->request_sent && !exchange->stop_sending &&
+                    !transport_is_blocked(transport);
+         i++) {
         struct slice bytes;
+        if (i == BLOCKS_A_TURN) {
+            worker_resume(worker, &exchange->connection->source);
+            break;
+        }
         if (exchange->sent < exchange->kept.length) {
             bytes = retry_buffer_read(&exchange->kept, exchange->sent, block, BLOCK_BODY);
             if (bytes.length == 0) {
@@ -508,10 +516,13 @@ void exchange_client_readable(struct exchange *exchange)
 void exchange_client_writable(struct exchange *exchange)
 {
     struct worker *worker = exchange->worker;
-    timer_stop(&exchange->client->timer);
-    if (exchange->state != EXCHANGE_RELAYING || !exchange->connection)
+    if (exchange->client->timer.kind == TIMER_SEND)
+        timer_stop(&exchange->client->timer);
+    if ((exchange->state != EXCHANGE_RELAYING && exchange->state != EXCHANGE_AWAITING) ||
+        !exchange->connection)
         return;
-    timer_start(&worker->timers, &exchange->timer, TIMER_RESPONSE, worker->now_ns);
+    if (exchange->state == EXCHANGE_RELAYING || exchange->request_sent)
+        timer_start(&worker->timers, &exchange->timer, TIMER_RESPONSE, worker->now_ns);
     exchange_read_answer(exchange);
 }
 
@@ -537,7 +548,7 @@ void exchange_upstream_ready(struct exchange *exchange, struct upstream_connecti
     struct exchange_mark mark = exchange_mark(exchange);
     if (connection != exchange->connection)
         return; /* the first attempt's, paused: its flags are read when it goes on */
-    if (transport_is_blocked(&connection->transport)) {
+    if (transport_is_blocked(&connection->transport) && !connection->transport.failed) {
         if (!transport_flush(&connection->transport))
             send_failed(exchange);
         else

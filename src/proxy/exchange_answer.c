@@ -8,7 +8,6 @@
 #include "proxy/exchange_parts.h"
 
 enum {
-    BLOCKS_A_TURN = 32, /* 2 MiB of one answer, then others have their turn */
     CHUNK_HEAD_SIZE = 24,
 };
 
@@ -146,7 +145,10 @@ static bool relay_interim(struct exchange *exchange, const struct http_head *hea
     if (head->status == 100 || exchange->minor == 0 || exchange->attempt == 2)
         return true;
     http_edit_response(edit, head, &(struct http_response_edit){.framing = RESPONSE_FRAMING_KEEP});
-    return transport_send(&exchange->client->transport, edit->slices, edit->count);
+    if (!transport_send(&exchange->client->transport, edit->slices, edit->count))
+        return false;
+    client_watch_writable(exchange->client);
+    return true;
 }
 
 static bool is_event_stream(const struct http_head *head)
@@ -332,6 +334,8 @@ void exchange_read_answer(struct exchange *exchange)
         }
         switch (exchange->state) {
         case EXCHANGE_AWAITING:
+            if (transport_is_blocked(&exchange->client->transport))
+                return; /* by interim answers */
             read_head(exchange);
             break;
         case EXCHANGE_HOLDING:

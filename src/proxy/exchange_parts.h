@@ -13,6 +13,8 @@
 #include "proxy/upstream.h"
 #include "proxy/worker.h"
 
+enum { BLOCKS_A_TURN = 32 }; /* 2 MiB of one body, then others have their turn */
+
 struct exchange {
     struct list link; /* in the upstream's queue, or on the worker's free list */
     enum exchange_state state;

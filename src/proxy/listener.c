@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -21,6 +22,8 @@
 #include "proxy/worker.h"
 
 enum { ACCEPTS_A_TURN = 64, BACKLOG = 4096 };
+
+static const uint64_t TELL_AGAIN_NS = 60 * NS_PER_SECOND;
 
 static void describe(struct listen_address *address)
 {
@@ -195,6 +198,19 @@ static uint64_t most_clients(const struct worker *worker)
     return share > 0 ? share : 1;
 }
 
+/* Once an interval: it lasts, and each back-off would tell it. */
+static void tell_shortage(struct listener *listener, int number)
+{
+    uint64_t now_ns = listener->worker->now_ns;
+    if (listener->told_ns != 0 && now_ns - listener->told_ns < TELL_AGAIN_NS)
+        return;
+    listener->told_ns = now_ns;
+    LOG(LOG_WARNING, "accept",
+        "no descriptors left for new connections: raise the limit (ulimit -n) or lower "
+        "limits.max_connections",
+        log_text("reason", strerror(number)));
+}
+
 static void accept_clients(struct source *source, uint32_t events)
 {
     (void)events;
@@ -216,10 +232,7 @@ static void accept_clients(struct source *source, uint32_t events)
         if (errno == EAGAIN || errno == EWOULDBLOCK)
             return;
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            LOG(LOG_WARNING, "accept",
-                "no descriptors left for new connections: raise the limit (ulimit -n) or "
-                "lower limits.max_connections",
-                log_text("reason", strerror(errno)));
+            tell_shortage(listener, errno);
             pause_accepting(listener);
             timer_start(&worker->timers, &listener->timer, TIMER_BACKOFF, worker->now_ns);
             return;
@@ -231,11 +244,15 @@ static void accept_clients(struct source *source, uint32_t events)
 bool listener_construct(struct listener *listener, struct worker *worker,
                         const struct listen_address *address, int share, struct error *error)
 {
-    *listener = (struct listener){.worker = worker, .fd = share, .is_unix = address->is_unix};
+    *listener = (struct listener){.worker = worker, .fd = -1, .is_unix = address->is_unix};
     source_construct(&listener->source, accept_clients);
     timer_construct(&listener->timer, backoff_over);
-    listener->shares_fd = share >= 0;
-    if (share < 0) {
+    if (share >= 0) {
+        /* Its own, so that no worker closes a number that another still waits on. */
+        listener->fd = fcntl(share, F_DUPFD_CLOEXEC, 0);
+        if (listener->fd < 0)
+            return in_use(address, errno, error);
+    } else {
         int on = 1;
         listener->fd = open_socket(address);
         if (listener->fd < 0)
@@ -258,7 +275,6 @@ void listener_close(struct listener *listener)
     listener->is_closed = true;
     timer_stop(&listener->timer);
     epoll_ctl(listener->worker->epoll, EPOLL_CTL_DEL, listener->fd, NULL);
-    if (!listener->shares_fd)
-        close(listener->fd);
+    close(listener->fd);
     listener->fd = -1;
 }

@@ -38,13 +38,13 @@ struct listener {
     struct worker *worker;
     struct timer timer;
     int fd;
-    bool shares_fd; /* another worker closes it */
     bool is_unix;
     bool is_paused; /* too many connections, or no descriptors */
     bool is_closed;
+    uint64_t told_ns; /* when it was last told that descriptors are short */
 };
 
-/* Opens the worker's own socket (share < 0), or takes the shared one. */
+/* Opens the worker's own socket (share < 0), or a descriptor of its own of the shared one. */
 [[gnu::warn_unused_result]] bool listener_construct(struct listener *listener,
                                                     struct worker *worker,
                                                     const struct listen_address *address, int share,

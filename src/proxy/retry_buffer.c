@@ -92,13 +92,14 @@ static bool write_all(int fd, struct slice data, uint64_t offset)
 
 bool retry_buffer_spill(struct retry_buffer *kept)
 {
-    if (kept->fd >= 0 || kept->memory.length == 0)
+    if (kept->memory.length == 0)
         return true;
-    int fd = open_unnamed();
+    int fd = kept->fd >= 0 ? kept->fd : open_unnamed();
     if (fd < 0)
         return false;
     if (!write_all(fd, buffer_slice(&kept->memory), 0)) {
-        close(fd);
+        if (fd != kept->fd)
+            close(fd);
         return false;
     }
     kept->fd = fd;
@@ -121,7 +122,8 @@ bool retry_buffer_append(struct retry_buffer *kept, struct retry_budget *budget,
     } else {
         if (kept->fd < 0)
             kept->fd = open_unnamed();
-        done = kept->fd >= 0 && write_all(kept->fd, data, kept->length - kept->memory.length);
+        /* Each byte at its place in the body: a hole is where memory has it. */
+        done = kept->fd >= 0 && write_all(kept->fd, data, kept->length);
     }
     if (!done) {
         retry_budget_give(budget, data.length);
@@ -141,7 +143,7 @@ struct slice retry_buffer_read(const struct retry_buffer *kept, uint64_t offset,
     }
     ssize_t result;
     do {
-        result = pread(kept->fd, scratch, size, (off_t)(offset - kept->memory.length));
+        result = pread(kept->fd, scratch, size, (off_t)offset);
     } while (result < 0 && errno == EINTR);
     return slice_make(scratch, result > 0 ? (size_t)result : 0);
 }

@@ -51,6 +51,6 @@ void retry_buffer_free(struct retry_buffer *kept, struct retry_budget *budget);
 struct slice retry_buffer_read(const struct retry_buffer *kept, uint64_t offset, char *scratch,
                                size_t size);
 
-/* Moves what is in memory to a file, if all of it is in memory. False: there is no file to be had,
- * and it stays where it is. */
+/* Moves what is in memory to the file. False: there is no file to be had, or it is full, and what
+ * is in memory stays there. */
 bool retry_buffer_spill(struct retry_buffer *kept);

@@ -129,7 +129,8 @@ void upstream_refused(struct upstream *upstream, CURLcode result, int number)
 enum upstream_answer upstream_acquire(struct upstream *upstream, struct exchange *exchange,
                                       bool fresh, struct upstream_connection **connection)
 {
-    if (!fresh && upstream->waiting_count == 0 && !list_is_empty(&upstream->idle)) {
+    /* Who waits beside idle connections wants a fresh one: nobody is overtaken. */
+    if (!fresh && !list_is_empty(&upstream->idle)) {
         *connection = LIST_ENTRY(upstream->idle.next, struct upstream_connection, link);
         list_remove(&(*connection)->link);
         timer_stop(&(*connection)->timer);
@@ -207,6 +208,7 @@ bool upstream_construct(struct upstream *upstream, struct worker *worker, struct
         (struct upstream){.worker = worker,
                           .most = share_of(config->upstream_max_connections, config->workers),
                           .waiting_most = share_of(config->upstream_queue_length, config->workers)};
+    upstream->dialer.epoll = -1;
     list_construct(&upstream->idle);
     list_construct(&upstream->waiting);
     timer_construct(&upstream->redial, redial);

@@ -175,8 +175,10 @@ static void *work(void *context)
     uint64_t wait_ns = 0;
     while (!worker->done) {
         turn(worker, timeout_of(worker, wait_ns));
+        /* The dialer first: what it opens starts timers. What the timers dial is due at once. */
+        dialer_run(&worker->upstream.dialer, worker->now_ns);
         wait_ns = timers_run(&worker->timers, worker->now_ns);
-        uint64_t dialer_ns = dialer_run(&worker->upstream.dialer, worker->now_ns);
+        uint64_t dialer_ns = dialer_due(&worker->upstream.dialer, worker->now_ns);
         if (dialer_ns < wait_ns)
             wait_ns = dialer_ns;
         empty_graveyard(worker);

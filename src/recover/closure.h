@@ -7,7 +7,7 @@
 #include "migrate/plan.h"
 
 struct closure {
-    struct migration_set set; /* its array is owned, what the migrations point to is borrowed */
+    struct migration_set set; /* its arrays are owned, what the migrations point to is borrowed */
     struct plan plan;
 };
 

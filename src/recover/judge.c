@@ -62,11 +62,45 @@ static bool kind_matches(enum schema_kind asked, enum schema_kind kind)
     return asked == kind || (asked == SCHEMA_TABLE && kind == SCHEMA_VIEW);
 }
 
-static bool names(const struct schema_error *error, enum schema_kind kind, const char *table,
+/* Whether the text says "table.column" with this very table. */
+static bool hints_at(const struct schema_error *error, const char *table)
+{
+    struct slice object = slice_from_string(error->object), name = slice_from_string(table);
+    if (slice_has_prefix_ignore_case(object, SLICE("main.")))
+        object = slice_make(object.data + 5, object.length - 5);
+    return slice_has_prefix_ignore_case(object, name) && object.length > name.length &&
+           object.data[name.length] == '.';
+}
+
+/* An error with the table that it names. */
+struct question {
+    const struct schema_error *error;
+    const char *table; /* "no such column: cards.title" means no other, if cards is a live table; an
+                          alias is none, and the columns of a view are other tables'. NULL: any */
+};
+
+static struct question question_of(const struct schema_error *error, const struct catalogue *live)
+{
+    struct question question = {error, NULL};
+    for (size_t i = 0; error->kind == SCHEMA_COLUMN && i < live->count; i++) {
+        const struct catalogue_object *object = &live->objects[i];
+        if (object->kind == SCHEMA_TABLE && hints_at(error, object->name) &&
+            (!question.table || strlen(object->name) > strlen(question.table)))
+            question.table = object->name;
+    }
+    return question;
+}
+
+static bool names(const struct question *question, enum schema_kind kind, const char *table,
                   const char *name)
 {
-    return kind_matches(error->kind, kind) && detect_names_object(error, name) &&
-           (error->kind != SCHEMA_COLUMN || detect_names_table(error, table));
+    const struct schema_error *error = question->error;
+    if (!kind_matches(error->kind, kind) || !detect_names_object(error, name))
+        return false;
+    if (error->kind != SCHEMA_COLUMN)
+        return true;
+    return detect_names_table(error, table) &&
+           (!question->table || string_compare_ignore_case(question->table, table) == 0);
 }
 
 static bool is_live(const struct catalogue *live, enum schema_kind kind, const char *table,
@@ -75,14 +109,14 @@ static bool is_live(const struct catalogue *live, enum schema_kind kind, const c
     return catalogue_has(live, kind == SCHEMA_VIEW ? SCHEMA_TABLE : kind, table, name);
 }
 
-static size_t longest_live(const struct schema_error *error, const struct catalogue *live,
+static size_t longest_live(const struct question *question, const struct catalogue *live,
                            struct judged *judged)
 {
     size_t longest = 0;
     for (size_t i = 0; i < live->count; i++) {
         const struct catalogue_object *object = &live->objects[i];
-        if (error->kind != SCHEMA_COLUMN) {
-            if (names(error, object->kind, "", object->name) && strlen(object->name) > longest) {
+        if (question->error->kind != SCHEMA_COLUMN) {
+            if (names(question, object->kind, "", object->name) && strlen(object->name) > longest) {
                 longest = strlen(object->name);
                 snprintf(judged->what, sizeof judged->what, "%s %s", schema_kind_name(object->kind),
                          object->name);
@@ -91,7 +125,7 @@ static size_t longest_live(const struct schema_error *error, const struct catalo
         }
         for (size_t c = 0; c < object->column_count; c++) {
             const char *column = object->columns[c].name;
-            if (names(error, SCHEMA_COLUMN, object->name, column) && strlen(column) > longest) {
+            if (names(question, SCHEMA_COLUMN, object->name, column) && strlen(column) > longest) {
                 longest = strlen(column);
                 snprintf(judged->what, sizeof judged->what, "column %s.%s", object->name, column);
             }
@@ -100,7 +134,7 @@ static size_t longest_live(const struct schema_error *error, const struct catalo
     return longest;
 }
 
-static bool has_appeared_since(const struct schema_error *error, uint64_t generation, size_t length,
+static bool has_appeared_since(const struct question *question, uint64_t generation, size_t length,
                                const struct catalogue *live, const struct appearances *appearances,
                                struct judged *judged)
 {
@@ -108,7 +142,7 @@ static bool has_appeared_since(const struct schema_error *error, uint64_t genera
         const struct appeared *item = &appearances->items[i];
         if (item->generation <= generation)
             return false; /* older ones come before */
-        if (strlen(item->name) < length || !names(error, item->kind, item->table, item->name) ||
+        if (strlen(item->name) < length || !names(question, item->kind, item->table, item->name) ||
             !is_live(live, item->kind, item->table, item->name))
             continue;
         bool column = item->kind == SCHEMA_COLUMN;
@@ -117,15 +151,6 @@ static bool has_appeared_since(const struct schema_error *error, uint64_t genera
         return true;
     }
     return false;
-}
-
-/* Whether the text says "table.column" with this very table: then an equal column of another table
- * is not meant. */
-static bool hints_at(const struct schema_error *error, const char *table)
-{
-    struct slice object = slice_from_string(error->object), name = slice_from_string(table);
-    return slice_has_prefix_ignore_case(object, name) && object.length > name.length &&
-           object.data[name.length] == '.';
 }
 
 struct candidate {
@@ -152,17 +177,25 @@ static void consider(struct candidate *best, const struct schema_error *error,
         best->ambiguous = true;
 }
 
-static struct candidate best_provider(const struct schema_error *error,
-                                      const struct catalogue *live, const struct plan *plan)
+/* A column error is never about a table that is missing: that would be the error. */
+static bool may_provide(const struct question *question, const struct provided *provided,
+                        const struct catalogue *live)
+{
+    return names(question, provided->kind, provided->table, provided->name) &&
+           !is_live(live, provided->kind, provided->table, provided->name) &&
+           (provided->kind != SCHEMA_COLUMN ||
+            catalogue_find(live, SCHEMA_TABLE, provided->table) != NULL);
+}
+
+static struct candidate best_provider(const struct question *question, const struct catalogue *live,
+                                      const struct plan *plan)
 {
     struct candidate best = {0};
     for (size_t i = 0; i < plan->count; i++) {
         const struct plan_entry *entry = &plan->entries[i];
         for (size_t p = 0; p < entry->provides_count; p++) {
-            const struct provided *provided = &entry->provides[p];
-            if (names(error, provided->kind, provided->table, provided->name) &&
-                !is_live(live, provided->kind, provided->table, provided->name))
-                consider(&best, error, provided, i);
+            if (may_provide(question, &entry->provides[p], live))
+                consider(&best, question->error, &entry->provides[p], i);
         }
     }
     return best;
@@ -173,15 +206,19 @@ void judge_error(const struct schema_error *error, uint64_t generation,
                  const struct appearances *appearances, struct judged *judged)
 {
     *judged = (struct judged){.judgement = JUDGED_UNMAPPED};
-    size_t live_length = longest_live(error, live, judged);
-    if (has_appeared_since(error, generation, live_length, live, appearances, judged)) {
+    const struct question question = question_of(error, live);
+    size_t live_length = longest_live(&question, live, judged);
+    struct candidate best = best_provider(&question, live, plan);
+    /* What has appeared is live: a longer name that is pending is meant before it. */
+    if (best.length <= live_length &&
+        has_appeared_since(&question, generation, live_length, live, appearances, judged)) {
         judged->judgement = JUDGED_APPEARED;
         return;
     }
-    struct candidate best = best_provider(error, live, plan);
-    /* A column of that name in some other table refutes nothing, as the text does not say which
-     * table it means. */
-    bool live_counts = live_length > 0 && (error->kind != SCHEMA_COLUMN || error->table[0]);
+    /* A column of that name in some other table refutes nothing, as long as the text does not say
+     * which table it means. */
+    bool live_counts =
+        live_length > 0 && (error->kind != SCHEMA_COLUMN || error->table[0] || question.table);
     if (best.provided && (!live_counts || best.length > live_length)) {
         bool column = best.provided->kind == SCHEMA_COLUMN;
         judged->judgement = best.ambiguous ? JUDGED_AMBIGUOUS : JUDGED_CONFIRMED;

@@ -40,13 +40,13 @@ static void close_database(struct live *live)
     live->is_open = false;
 }
 
-/* Opens it, or opens it anew when another file has taken its place. */
+/* Opens it, or opens it anew when another file has taken its place; a file that is gone is not read
+ * on. */
 static bool open_database(struct live *live, struct error *error)
 {
     struct stat status;
     const char *path = live->options->config->database;
-    if (stat(path, &status) == 0 && live->is_open &&
-        (status.st_dev != live->device || status.st_ino != live->inode))
+    if (stat(path, &status) != 0 || status.st_dev != live->device || status.st_ino != live->inode)
         close_database(live);
     if (live->is_open)
         return true;
@@ -60,6 +60,12 @@ static bool open_database(struct live *live, struct error *error)
         live->inode = status.st_ino;
     }
     return true;
+}
+
+/* What was wrong may be gone though the files are the same. */
+static bool may_pass(const struct error *error)
+{
+    return error->code == ERROR_MEMORY || error->code == ERROR_IO;
 }
 
 static bool load_files(struct live *live, struct error *error)
@@ -207,7 +213,7 @@ static bool look(struct live *live, struct error *error)
 {
     bool current;
     files_look(&live->files, live->options->config->migrations, clock_monotonic_ns());
-    if (files_are_due(&live->files, clock_monotonic_ns())) {
+    if (files_are_due(&live->files, clock_monotonic_ns()) || may_pass(&live->broken)) {
         if (!load_files(live, error))
             return false;
         live->files_are_new = true;

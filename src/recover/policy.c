@@ -57,13 +57,9 @@ void policy_permit(const struct plan *plan, const struct config *config, struct 
                    struct permission *permission)
 {
     *permission = (struct permission){0};
-    if (plan->blocked) {
-        const char *message = "history and files disagree";
-        for (size_t i = 0; i < plan->drift_count; i++) {
-            if (plan->drifts[i].kind == DRIFT_CHANGED)
-                message = plan->drifts[i].message;
-        }
-        snprintf(permission->reason, sizeof permission->reason, "%s", message);
+    const struct drift *blocker = plan_blocker(plan);
+    if (blocker) {
+        snprintf(permission->reason, sizeof permission->reason, "%s", blocker->message);
         return;
     }
     while (permission->count < plan->count &&

@@ -43,7 +43,8 @@ void recovery_destruct(struct recovery *recovery)
     state_close(recovery->state);
 }
 
-/* By the first error that says something: confirmed, or there by now; else by the first. */
+/* By what is still missing, if anything is: a second attempt needs that too. Else by what is there
+ * by now, else by the first. */
 static void judge(struct recovery *recovery, struct submission *submission)
 {
     struct live *live = recovery->live;
@@ -51,12 +52,14 @@ static void judge(struct recovery *recovery, struct submission *submission)
         struct judged judged;
         judge_error(&submission->errors[i], submission->generation, &live->catalogue, &live->plan,
                     &live->appearances, &judged);
-        bool decides = judged.judgement == JUDGED_CONFIRMED || judged.judgement == JUDGED_APPEARED;
-        if (decides || i == 0) {
+        bool missing = judged.judgement == JUDGED_CONFIRMED;
+        bool there =
+            judged.judgement == JUDGED_APPEARED && submission->judged.judgement != JUDGED_APPEARED;
+        if (i == 0 || missing || there) {
             submission->judged = judged;
             submission->about = i;
         }
-        if (decides)
+        if (missing)
             return;
     }
 }
@@ -127,7 +130,6 @@ struct errand {
     const struct submission *first; /* whose failure is told as the cause */
     char cause[192];
     char batch[CLOCK_TEXT_SIZE]; /* the same for all of this run */
-    bool refused; /* the policy does not let the needed ones through; it has been told */
 };
 
 static bool is_needed(const struct errand *errand, const struct plan_entry *entry)
@@ -139,12 +141,56 @@ static bool is_needed(const struct errand *errand, const struct plan_entry *entr
     return false;
 }
 
+/* Where state.db is full or out of reach: a migration that fails is not run for each request in
+ * turn. The oldest of more than a few is forgotten. */
+static void note_failure(struct recovery *recovery, const struct plan *plan,
+                         const struct plan_entry *entry)
+{
+    struct state_failure failure;
+    bool found = false;
+    if (recovery->state &&
+        state_find_failure(recovery->state, entry->migration->checksum, &failure, &found, NULL) &&
+        found && failure.schema_version == plan->expectation->schema_version)
+        return;
+    size_t i = recovery->noted++ % (sizeof recovery->failures / sizeof *recovery->failures);
+    recovery->failures[i].schema_version = plan->expectation->schema_version;
+    slice_copy(slice_from_string(entry->migration->checksum), recovery->failures[i].checksum,
+               sizeof recovery->failures[i].checksum);
+}
+
+static bool is_noted(const struct recovery *recovery, const struct plan *plan,
+                     const struct plan_entry *entry)
+{
+    for (size_t i = 0; i < sizeof recovery->failures / sizeof *recovery->failures; i++) {
+        if (recovery->failures[i].schema_version == plan->schema_version &&
+            strcmp(recovery->failures[i].checksum, entry->migration->checksum) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void leave_out_noted(const struct recovery *recovery, const struct plan *plan,
+                            struct permission *permission)
+{
+    for (size_t i = 0; i < permission->count; i++) {
+        if (!is_noted(recovery, plan, &plan->entries[i]))
+            continue;
+        *permission = (struct permission){.count = i, .failed_before = true};
+        snprintf(
+            permission->reason, sizeof permission->reason,
+            "%s failed before, and neither file nor schema have changed since: look at it with "
+            "\"automigrate status\" and apply it with \"automigrate apply\"",
+            plan->entries[i].migration->file_name);
+    }
+}
+
 static size_t permit(void *context, const struct plan *plan)
 {
     struct errand *errand = context;
     struct recovery *recovery = errand->recovery;
     struct permission permission;
     policy_permit(plan, recovery->options->config, recovery->state, &permission);
+    leave_out_noted(recovery, plan, &permission);
     for (size_t i = 0; i < permission.count; i++) {
         if (is_needed(errand, &plan->entries[i]))
             return permission.count;
@@ -154,7 +200,6 @@ static size_t permit(void *context, const struct plan *plan)
         pending = pending || is_needed(errand, &plan->entries[i]);
     if (!pending)
         return 0; /* somebody else has applied it meanwhile */
-    errand->refused = true;
     JOURNAL(recovery->options->journal,
             permission.failed_before ? EVENT_ALREADY_FAILED : EVENT_NOT_ALLOWED,
             errand->first->judged.what, permission.reason, log_text("cause", errand->cause),
@@ -187,9 +232,11 @@ static void after(void *context, const struct plan *plan, const struct plan_entr
     record_outcome(&record, plan, entry, report);
     if (report->outcome == APPLY_DONE)
         atomic_fetch_add(&recovery->applied, 1);
-    else if (report->outcome == APPLY_FAILED)
+    if (report->outcome == APPLY_FAILED) {
         atomic_fetch_add(&recovery->failed, 1);
-    else if (report->outcome == APPLY_UNTOUCHED)
+        note_failure(recovery, plan, entry);
+    }
+    if (report->outcome == APPLY_UNTOUCHED)
         recovery->not_before_ns = clock_monotonic_ns() + COOL_DOWN_MS * NS_PER_MS;
 }
 
@@ -286,29 +333,29 @@ static bool apply_needed(struct recovery *recovery, const struct submission *bat
 
 void recovery_pass(struct recovery *recovery, struct submission *first)
 {
-    struct tally tally = {.journal = recovery->options->journal};
+    struct tally *tally = &recovery->tally;
     bool usable = recovery->live->has_plan;
+    tally->journal = recovery->options->journal;
     for (struct submission *s = first; s; s = s->next) {
         s->is_quiet = live_is_quiet_since(recovery->live, s->sent_ns);
         if (is_locked_one(s) || !usable)
             continue;
         judge(recovery, s);
-        tally_count(&tally, EVENT_DETECTED, s->errors[s->about].text,
+        tally_count(tally, EVENT_DETECTED, s->errors[s->about].text,
                     "the application's answer names a schema error", s);
     }
-    tally_tell(&tally);
+    tally_tell(tally);
     if (usable && apply_needed(recovery, first)) {
         live_look(recovery->live);
         for (struct submission *s = first; s; s = s->next) {
-            if (!is_locked_one(s) && s->judged.judgement == JUDGED_CONFIRMED &&
-                recovery->live->has_plan)
+            if (!is_locked_one(s) && recovery->live->has_plan)
                 judge(recovery, s);
         }
     }
     struct submission *next;
     for (struct submission *s = first; s; s = next) {
         next = s->next;
-        release(recovery, &tally, s);
+        release(recovery, tally, s);
     }
-    tally_tell(&tally);
+    tally_tell(tally);
 }

@@ -10,6 +10,7 @@
 #include "recover/judge.h"
 #include "recover/live.h"
 #include "recover/recover.h"
+#include "recover/tally.h"
 
 /* A failed exchange, as the recovery thread has it. */
 struct submission {
@@ -35,8 +36,13 @@ void submissions_free(struct submission *first);
 struct recovery {
     const struct recover_options *options;
     struct live *live;
-    struct state
-        *state; /* NULL: failures are remembered for this process only through the journal */
+    struct state *state; /* NULL: failures are remembered below only */
+    struct {
+        char checksum[CHECKSUM_SIZE];
+        int64_t schema_version;
+    } failures[16]; /* of this process, the newest */
+    size_t noted;
+    struct tally tally;
     uint64_t not_before_ns; /* after a run that could not begin */
     _Atomic uint64_t applied, failed, retried;
 };

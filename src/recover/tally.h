@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Events of one pass, counted together: ten thousand requests that failed for one reason are one
- * event with a number. Recovery thread. */
+ * event with a number. Their subjects come from responses, in which clients may have a say: past so
+ * many different ones a minute, the others are counted as "other names". Recovery thread. */
 #pragma once
 
 #include <stddef.h>
@@ -9,10 +10,13 @@
 
 struct submission;
 
-enum { TALLY_MAX = 32 };
+enum { TALLY_MAX = 32, TALLY_SUBJECTS_A_MINUTE = 100 };
 
 struct tally {
     struct journal *journal;
+    uint64_t minute_ns; /* when this minute began */
+    size_t known;
+    uint64_t subjects[TALLY_SUBJECTS_A_MINUTE]; /* hashes */
     size_t count;
     struct {
         enum event_type type;

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
+import signal
 import sqlite3
+import subprocess
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -14,6 +17,7 @@ from typing import Any
 
 import pytest
 from harness import files
+from harness.program import PROGRAM, Program, environment, wait_until
 from harness.applications import Querying
 from harness.client import Connection, ask, burst, request
 from scripted import CLOSE, Request, reply
@@ -238,3 +242,48 @@ def test_p6_a_post_is_sent_again_only_as_the_rule_says(
     if not RULES[rule]:
         assert json.loads(answer.body) == json.loads(FAILURE)
         assert proxy.wait_for_event("not_retried")
+
+
+def test_p7_fewer_descriptors_than_clients_serve_all_in_turn(upstream: Any, place: Path) -> None:
+    """The clients that are taken leave descriptors for what they need towards the application."""
+    app = upstream(quoting)
+    directory = files.write_migrations(place / "migrations", MIGRATION)
+    proxy = Program(
+        ("serve", "--listen", "127.0.0.1:0", "--admin", "off", "--workers", "2", "--upstream", app.url,
+         "--database", files.make_database(place / "app.db"), "--migrations", directory),
+        prefix=("prlimit", "--nofile=64"),
+    )  # fmt: skip
+    try:
+        proxy.started()
+        assert proxy.wait_for_event("limits")[0]["limit"] == "64"
+        answers = burst([proxy.address], [request(f"/{n}") for n in range(200)])
+        assert [one.status for one in answers] == [200] * 200
+        assert len(proxy.events("accept")) <= 2, proxy.log
+    finally:
+        assert proxy.stop() == 0
+
+
+def test_p7_a_log_that_nobody_reads_stops_nothing(upstream: Any, place: Path) -> None:
+    app = upstream(quoting)
+    directory = files.write_migrations(place / "migrations", MIGRATION)
+    socket_path = place / "listen"
+    read_end, write_end = os.pipe()
+    fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 4096)
+    os.write(write_end, b"." * 4096)  # it is full
+    process = subprocess.Popen(
+        [PROGRAM, "serve", "--listen", f"unix:{socket_path}", "--admin", "off", "--upstream", app.url,
+         "--database", files.make_database(place / "app.db"), "--migrations", directory],
+        stderr=write_end, env=environment({}),
+    )  # fmt: skip
+    try:
+        os.close(write_end)
+        wait_until(socket_path.exists, "it listens")
+        for number in range(20):
+            assert ask(f"unix:{socket_path}", request(f"/{number}")).status == 200
+            assert ask(f"unix:{socket_path}", request("/cards")).status == 500
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(read_end)

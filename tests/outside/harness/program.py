@@ -65,13 +65,14 @@ class Program:
 
     arguments: Sequence[str | Path]
     variables: Mapping[str, str] = field(default_factory=dict)
+    prefix: Sequence[str] = ()  # a program that starts it, as prlimit
 
     def __post_init__(self) -> None:
         self.lines: list[str] = []
         self.changed = threading.Condition()
         self.ended = False  # standard error is at its end
         self.process = subprocess.Popen(
-            [str(PROGRAM), *map(str, self.arguments)],
+            [*self.prefix, str(PROGRAM), *map(str, self.arguments)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

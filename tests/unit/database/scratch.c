@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Databases in a directory of their own for a test; made and removed by the test's process. */
 #include "scratch.h"
 
 #include <check.h>

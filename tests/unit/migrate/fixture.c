@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Directories, databases and migrations for a test; made and removed by the test's process. */
 #include "fixture.h"
 
 #include <ftw.h>

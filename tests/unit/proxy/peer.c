@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* A socket that a test speaks through, blocking with a bound; owned by the test's thread. */
 #include "peer.h"
 
 #include <arpa/inet.h>
@@ -73,7 +74,7 @@ void peer_shut(struct peer *peer)
     ck_assert_int_eq(shutdown(peer->fd, SHUT_WR), 0);
 }
 
-static bool send_all(int fd, struct slice bytes)
+static bool send_all(int fd, struct slice bytes, _Atomic size_t *total)
 {
     while (bytes.length > 0) {
         ssize_t sent = send(fd, bytes.data, bytes.length, MSG_NOSIGNAL);
@@ -82,13 +83,15 @@ static bool send_all(int fd, struct slice bytes)
         if (sent <= 0)
             return false;
         bytes = slice_make(bytes.data + sent, bytes.length - (size_t)sent);
+        if (total)
+            *total += (size_t)sent;
     }
     return true;
 }
 
 void peer_send(struct peer *peer, struct slice bytes)
 {
-    ck_assert_msg(send_all(peer->fd, bytes), "cannot send: %s", strerror(errno));
+    ck_assert_msg(send_all(peer->fd, bytes, NULL), "cannot send: %s", strerror(errno));
 }
 
 void peer_say(struct peer *peer, const char *text)
@@ -268,7 +271,7 @@ void peer_expect(struct peer *peer, unsigned status, struct slice body)
 static void *run_sender(void *context)
 {
     struct sender *sender = context;
-    sender->done = send_all(sender->fd, sender->bytes);
+    sender->done = send_all(sender->fd, sender->bytes, &sender->sent);
     return NULL;
 }
 

@@ -72,6 +72,7 @@ struct sender {
     pthread_t thread;
     int fd;
     struct slice bytes;
+    _Atomic size_t sent;
     bool done; /* all of it was sent */
 };
 void sender_start(struct sender *sender, struct peer *peer, struct slice bytes);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The data plane with a scripted table of healing functions; its counts are shared under one lock. */
 #include "scripted.h"
 
 #include <arpa/inet.h>
