@@ -168,9 +168,8 @@ def tell_answer(answer: Answer) -> None:
         print(f"    with the field    Proxy-Status: {answer.proxy_status}")
 
 
-def tell_events(events: list[dict[str, Any]], applied: list[dict[str, Any]]) -> None:
+def tell_events(events: list[dict[str, Any]]) -> None:
     """What went on inside, in the journal's order."""
-    rows = {row["version"]: row for row in applied}
     for event in events:
         kind = event["type"].removeprefix("automigrate.")
         subject, data = event.get("subject") or "", event["data"]
@@ -178,12 +177,8 @@ def tell_events(events: list[dict[str, Any]], applied: list[dict[str, Any]]) -> 
             print(f"    failed inside     {subject}")
         elif kind == "confirmed":
             print(f"    confirmed         {data['message']}")
-        elif kind == "applied" and subject in rows:
-            row = rows[subject]
-            print(
-                f"    applied           {subject} {row['name']}: {row['statements']} statements"
-                f" in {row['execution_ms']} ms"
-            )
+        elif kind == "applied":
+            print(f"    applied           {data['message']}")
         elif kind == "healed":
             print(f"    healed            {data['message']}")
 
@@ -226,7 +221,7 @@ def demonstrate(program: str, once: bool, stack: ExitStack) -> None:
     tell_answer(first)
     events = events_until(program, where, "healed")
     (status,) = run_json(program, "status", "--json", *where)
-    tell_events(events, status["applied"])
+    tell_events(events)
 
     second = ask(address, "GET", "/api/cards")
     tell_answer(second)
