@@ -123,25 +123,6 @@ const char *drift_kind_name(enum drift_kind kind)
 
 /* ---- JSON ---- */
 
-/* Bytes of the UTF-8 sequence that `text` begins with (RFC 3629: no surrogates, nothing overlong,
- * nothing above U+10FFFF), 0 when it begins with none. */
-static size_t utf8_length(const unsigned char *text)
-{
-    if (text[0] < 0x80)
-        return 1;
-    size_t length = text[0] >= 0xf0 ? 4 : text[0] >= 0xe0 ? 3 : 2;
-    if (text[0] < 0xc2 || text[0] > 0xf4)
-        return 0;
-    for (size_t i = 1; i < length; i++) {
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    if ((text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xed && text[1] > 0x9f) ||
-        (text[0] == 0xf0 && text[1] < 0x90) || (text[0] == 0xf4 && text[1] > 0x8f))
-        return 0;
-    return length;
-}
-
 json_t *json_text(const char *text)
 {
     if (!text)
@@ -150,13 +131,12 @@ json_t *json_text(const char *text)
     if (string)
         return string;
     struct buffer mended = {0};
-    while (*text) {
-        size_t length = utf8_length((const unsigned char *)text);
-        if (length > 0)
-            buffer_append(&mended, text, length);
-        else
-            buffer_append_string(&mended, "\xef\xbf\xbd");
-        text += length > 0 ? length : 1;
+    for (struct slice rest = slice_from_string(text); rest.length > 0;) {
+        size_t length = slice_utf8_length(rest);
+        buffer_append_slice(&mended,
+                            length > 0 ? slice_make(rest.data, length) : SLICE("\xef\xbf\xbd"));
+        length = length > 0 ? length : 1;
+        rest = slice_make(rest.data + length, rest.length - length);
     }
     if (!mended.failed && mended.data)
         string = json_string(mended.data);

@@ -24,9 +24,11 @@ int64_t clock_wall_ms(void)
 char *clock_format(int64_t wall_ms, char out[CLOCK_TEXT_SIZE])
 {
     int ms = (int)(wall_ms % 1000);
-    if (ms < 0) /* before 1970 */
+    time_t seconds = (time_t)(wall_ms / 1000);
+    if (ms < 0) { /* before 1970 */
         ms += 1000;
-    time_t seconds = (time_t)((wall_ms - ms) / 1000);
+        seconds--;
+    }
     struct tm utc;
     char text[24];
     /* A year that has no four digits is a broken clock, which must not break more. */

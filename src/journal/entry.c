@@ -9,44 +9,15 @@
 #include "base/buffer.h"
 #include "base/clock.h"
 
-/* The length of the UTF-8 sequence at the beginning of `text` (RFC 3629, 4); 0: it is none. */
-static size_t sequence_length(struct slice text)
-{
-    static const struct {
-        unsigned char first, last; /* lead bytes */
-        unsigned char least, most; /* of the second byte */
-        unsigned char length;
-    } sequences[] = {
-        {0x01, 0x7f, 0, 0, 1},       {0xc2, 0xdf, 0x80, 0xbf, 2}, {0xe0, 0xe0, 0xa0, 0xbf, 3},
-        {0xe1, 0xec, 0x80, 0xbf, 3}, {0xed, 0xed, 0x80, 0x9f, 3}, {0xee, 0xef, 0x80, 0xbf, 3},
-        {0xf0, 0xf0, 0x90, 0xbf, 4}, {0xf1, 0xf3, 0x80, 0xbf, 4}, {0xf4, 0xf4, 0x80, 0x8f, 4},
-    };
-    const unsigned char *bytes = (const unsigned char *)text.data;
-    for (size_t i = 0; i < sizeof sequences / sizeof *sequences; i++) {
-        size_t length = sequences[i].length;
-        if (bytes[0] < sequences[i].first || bytes[0] > sequences[i].last)
-            continue;
-        if (length > text.length)
-            return 0;
-        if (length > 1 && (bytes[1] < sequences[i].least || bytes[1] > sequences[i].most))
-            return 0;
-        for (size_t j = 2; j < length; j++)
-            if ((bytes[j] & 0xc0) != 0x80)
-                return 0;
-        return length;
-    }
-    return 0;
-}
-
 /* Appends `text`, cut between characters to at most `most` bytes; what is no UTF-8 (and NUL, which
  * JSON readers refuse) becomes U+FFFD. */
 static void put_text(struct buffer *out, struct slice text, size_t most)
 {
     size_t begin = out->length;
     for (size_t at = 0; at < text.length;) {
-        size_t length = sequence_length(slice_make(text.data + at, text.length - at));
-        struct slice character =
-            length > 0 ? slice_make(text.data + at, length) : SLICE("\xef\xbf\xbd");
+        struct slice left = slice_make(text.data + at, text.length - at);
+        size_t length = *left.data == '\0' ? 0 : slice_utf8_length(left);
+        struct slice character = length > 0 ? slice_make(left.data, length) : SLICE("\xef\xbf\xbd");
         if (out->length - begin + character.length > most || !buffer_append_slice(out, character))
             return;
         at += length > 0 ? length : 1;

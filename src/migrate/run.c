@@ -22,12 +22,18 @@ static enum apply_outcome apply_one(const struct run *run, const struct plan *pl
     return outcome;
 }
 
+static bool is_stopped(const struct run *run)
+{
+    return run->stop && atomic_load(run->stop);
+}
+
 enum run_outcome run_plan(const struct run *run, struct plan *plan, struct error *error)
 {
     for (int plans = 0; plans < NEW_PLANS_MAX; plans++) {
         size_t permitted = run->permit(run->context, plan), done = 0;
         enum apply_outcome outcome = APPLY_DONE;
-        while (done < permitted && (outcome == APPLY_DONE || outcome == APPLY_ALREADY)) {
+        while (done < permitted && !is_stopped(run) &&
+               (outcome == APPLY_DONE || outcome == APPLY_ALREADY)) {
             outcome = apply_one(run, plan, &plan->entries[done]);
             if (outcome == APPLY_DONE || outcome == APPLY_ALREADY) {
                 done++;
@@ -38,7 +44,7 @@ enum run_outcome run_plan(const struct run *run, struct plan *plan, struct error
             return RUN_DONE;
         if (outcome == APPLY_FAILED)
             return RUN_FAILED;
-        if (outcome == APPLY_UNTOUCHED)
+        if (outcome == APPLY_UNTOUCHED || is_stopped(run))
             return RUN_UNTOUCHED;
         plan_free(plan);
         if (!plan_make(plan, run->set, run->database, &run->limits, error)) {

@@ -4,10 +4,13 @@
  * its thread. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "migrate/apply.h"
 #include "migrate/plan.h"
 
 struct run {
+    const atomic_bool *stop;   /* once true no further one begins; may be NULL */
     struct database *database; /* for new plans; each migration has a connection of its own */
     const struct migration_set *set;
     struct plan_limits limits;
@@ -25,7 +28,7 @@ struct run {
 enum run_outcome {
     RUN_DONE,      /* everything that is permitted is in */
     RUN_FAILED,    /* a migration failed and was rolled back; those before it are in */
-    RUN_UNTOUCHED, /* the next one could not begin; trying later may help */
+    RUN_UNTOUCHED, /* the next one could not begin, or was not to; trying later may help */
     RUN_NO_PLAN,   /* a new plan could not be made, *error says why */
 };
 

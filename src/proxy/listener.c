@@ -68,7 +68,9 @@ bool listen_address_parse(const char *text, struct listen_address *address, stru
         return true;
     }
     const char *colon = strrchr(text, ':');
-    if (!colon || !colon[1])
+    uint64_t port;
+    /* getaddrinfo would take any number, cut to 16 bits. */
+    if (!colon || !slice_to_uint64(slice_from_string(colon + 1), &port) || port > UINT16_MAX)
         return error_set(error, ERROR_USAGE,
                          "listen: \"%s\" is not an address: write HOST:PORT, :PORT or unix:/PATH",
                          text);

@@ -113,8 +113,11 @@ void upstream_refused(struct upstream *upstream, CURLcode result, int number)
 {
     upstream->count--;
     /* connect(2) to a unix socket with a full backlog says EAGAIN: the application is there, and
-     * busy. */
-    if (upstream->address.is_unix && number == EAGAIN && upstream->waiting_count > 0) {
+     * busy. libcurl takes that for a connection under way and then fails without an error number.
+     */
+    bool is_busy = upstream->address.is_unix && result == CURLE_COULDNT_CONNECT &&
+                   (number == EAGAIN || number == 0);
+    if (is_busy && upstream->waiting_count > 0) {
         timer_start(&upstream->worker->timers, &upstream->redial, TIMER_BACKOFF,
                     upstream->worker->now_ns);
         return;

@@ -248,6 +248,7 @@ void recover_stop(struct recover *recover)
 {
     if (!recover->started)
         return;
+    atomic_store(&recover->recovery.stop, true);
     while (!queue_push(&recover->queue, &(struct recover_message){MESSAGE_STOP, NULL}))
         poll(NULL, 0, 1); /* full: it is being emptied */
     pthread_join(recover->thread, NULL);

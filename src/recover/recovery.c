@@ -265,7 +265,8 @@ static void run_errand(struct recovery *recovery, struct errand *errand)
     const struct config *config = recovery->options->config;
     struct closure closure = {0};
     struct error error = {0};
-    struct run run = {.database = &live->database,
+    struct run run = {.stop = &recovery->stop,
+                      .database = &live->database,
                       .set = &live->set,
                       .limits = {.rehearsal_timeout_ms = config->rehearsal_timeout_ms},
                       .options = {.state_directory = config->state_directory,

@@ -44,6 +44,7 @@ struct recovery {
     size_t noted;
     struct tally tally;
     uint64_t not_before_ns; /* after a run that could not begin */
+    atomic_bool stop;       /* no further migration begins; any thread sets it */
     _Atomic uint64_t applied, failed, retried;
 };
 

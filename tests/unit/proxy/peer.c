@@ -272,6 +272,7 @@ static void *run_sender(void *context)
 {
     struct sender *sender = context;
     sender->done = send_all(sender->fd, sender->bytes, &sender->sent);
+    sender->is_over = true;
     return NULL;
 }
 
@@ -279,6 +280,13 @@ void sender_start(struct sender *sender, struct peer *peer, struct slice bytes)
 {
     *sender = (struct sender){.fd = peer->fd, .bytes = bytes};
     ck_assert_int_eq(pthread_create(&sender->thread, NULL, run_sender, sender), 0);
+}
+
+void sender_start_impatient(struct sender *sender, struct peer *peer, struct slice bytes)
+{
+    struct timeval patience = {.tv_sec = 1};
+    ck_assert_int_eq(setsockopt(peer->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience), 0);
+    sender_start(sender, peer, bytes);
 }
 
 bool sender_join(struct sender *sender)

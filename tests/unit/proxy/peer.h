@@ -73,9 +73,12 @@ struct sender {
     int fd;
     struct slice bytes;
     _Atomic size_t sent;
-    bool done; /* all of it was sent */
+    _Atomic bool is_over; /* all of it was sent, or no more can be */
+    bool done;            /* all of it was sent */
 };
 void sender_start(struct sender *sender, struct peer *peer, struct slice bytes);
+/* As sender_start, and gives up when the other end takes nothing for a second. */
+void sender_start_impatient(struct sender *sender, struct peer *peer, struct slice bytes);
 /* Whether all was sent. */
 bool sender_join(struct sender *sender);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The data plane with a scripted table of healing functions; its counts are shared under one lock. */
+/* The data plane with a scripted table of healing functions; its counts are shared under one lock.
+ */
 #include "scripted.h"
 
 #include <arpa/inet.h>
@@ -221,8 +222,8 @@ bool scripted_nobody_connects(struct scripted *scripted)
     return poll(&waiting, 1, 0) == 0;
 }
 
-/* Waits for a connection with bytes on it; an end on one is passed over. */
-static struct peer *wait_for_bytes(struct scripted *scripted)
+/* Waits for a connection with bytes on it; an end on one is passed over. NULL: none in time. */
+static struct peer *wait_for_bytes(struct scripted *scripted, int ms)
 {
     for (;;) {
         struct pollfd waiting[SCRIPTED_PEERS + 1] = {{scripted->listener, POLLIN, 0}};
@@ -232,7 +233,8 @@ static struct peer *wait_for_bytes(struct scripted *scripted)
                 return scripted->peers[i];
             waiting[i + 1] = (struct pollfd){scripted->peers[i]->fd, POLLIN, 0};
         }
-        ck_assert_msg(poll(waiting, count + 1, PEER_WAIT_MS) > 0, "no request came");
+        if (poll(waiting, count + 1, ms) <= 0)
+            return NULL;
         if (waiting[0].revents)
             accept_one(scripted);
         for (unsigned i = 0; i < count; i++) {
@@ -242,10 +244,25 @@ static struct peer *wait_for_bytes(struct scripted *scripted)
     }
 }
 
+struct peer *scripted_arrival(struct scripted *scripted)
+{
+    struct peer *peer = wait_for_bytes(scripted, PEER_WAIT_MS);
+    ck_assert_msg(peer != NULL, "no request came");
+    return peer;
+}
+
+struct peer *scripted_request_within(struct scripted *scripted, struct message *request, int ms)
+{
+    struct peer *peer = wait_for_bytes(scripted, ms);
+    if (peer)
+        peer_read(peer, REQUEST, request);
+    return peer;
+}
+
 struct peer *scripted_request(struct scripted *scripted, struct message *request)
 {
-    struct peer *peer = wait_for_bytes(scripted);
-    peer_read(peer, REQUEST, request);
+    struct peer *peer = scripted_request_within(scripted, request, PEER_WAIT_MS);
+    ck_assert_msg(peer != NULL, "no request came");
     return peer;
 }
 

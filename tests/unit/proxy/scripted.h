@@ -52,8 +52,14 @@ struct peer scripted_client(struct scripted *scripted);
 struct peer *scripted_accept(struct scripted *scripted);
 bool scripted_nobody_connects(struct scripted *scripted);
 
+/* The next connection on which something has arrived that is not taken yet. */
+struct peer *scripted_arrival(struct scripted *scripted);
+
 /* The next request on any connection, and which one. */
 struct peer *scripted_request(struct scripted *scripted, struct message *request);
+
+/* The next request if one comes within that time. */
+struct peer *scripted_request_within(struct scripted *scripted, struct message *request, int ms);
 
 /* The application does not listen any more; open connections stay. */
 void scripted_stop_listening(struct scripted *scripted);

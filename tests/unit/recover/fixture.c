@@ -186,7 +186,15 @@ void plane_end(struct plane *plane)
     pthread_mutex_destroy(&plane->lock);
 }
 
-struct failure plane_failure(const struct plane *plane, const char *body)
+uint64_t plane_generation(struct plane *plane)
+{
+    pthread_mutex_lock(&plane->lock);
+    uint64_t generation = plane->generation;
+    pthread_mutex_unlock(&plane->lock);
+    return generation;
+}
+
+struct failure plane_failure(struct plane *plane, const char *body)
 {
     return (struct failure){.method = METHOD_GET,
                             .method_text = SLICE("GET"),
@@ -194,7 +202,7 @@ struct failure plane_failure(const struct plane *plane, const char *body)
                             .replayable = true,
                             .status = 500,
                             .body = slice_from_string(body),
-                            .generation = plane->generation,
+                            .generation = plane_generation(plane),
                             .sent_ns = clock_monotonic_ns()};
 }
 
@@ -203,8 +211,7 @@ unsigned plane_submit(struct plane *plane, const struct failure *failure)
     const struct healing *healing = recover_healing(plane->recover);
     unsigned slot = plane->used++;
     ck_assert_uint_lt(slot, SLOTS);
-    ck_assert_int_eq(healing->submit(healing->context, failure,
-                                     (struct ticket){slot % 2, slot, 1}),
+    ck_assert_int_eq(healing->submit(healing->context, failure, (struct ticket){slot % 2, slot, 1}),
                      HEALING_WAIT);
     return slot;
 }

@@ -62,8 +62,10 @@ void plane_start(struct plane *plane);
 void plane_begin(struct plane *plane); /* both, on the one place */
 void plane_end(struct plane *plane);
 
+uint64_t plane_generation(struct plane *plane); /* as announced */
+
 /* A GET for /cards that was answered with 500 and `body`. */
-struct failure plane_failure(const struct plane *plane, const char *body);
+struct failure plane_failure(struct plane *plane, const char *body);
 /* Submits it: the slot it waits in; it must be one that waits. */
 unsigned plane_submit(struct plane *plane, const struct failure *failure);
 enum verdict_kind plane_verdict(struct plane *plane, unsigned slot);

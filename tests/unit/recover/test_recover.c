@@ -27,14 +27,14 @@ START_TEST(test_p4_one_failure_applies_what_is_pending_once_and_is_retried)
     place_migration("002_bitmap.sql", "ALTER TABLE cards ADD COLUMN bitmap TEXT;");
     plane_begin(&plane);
     const struct healing *healing = recover_healing(plane.recover);
-    ck_assert(healing->is_worth_holding(healing->context, plane.generation));
+    ck_assert(healing->is_worth_holding(healing->context, plane_generation(&plane)));
     ck_assert_int_eq(plane_ask(&plane, no_cards), VERDICT_RETRY);
     struct recover_figures figures = plane_figures(&plane);
     ck_assert_uint_eq(figures.applied, 2);
     ck_assert_uint_eq(figures.pending, 0);
     ck_assert_uint_eq(figures.generation, 2);
-    ck_assert_uint_eq(plane.generation, 2);
-    ck_assert(!healing->is_worth_holding(healing->context, plane.generation));
+    ck_assert_uint_eq(plane_generation(&plane), 2);
+    ck_assert(!healing->is_worth_holding(healing->context, plane_generation(&plane)));
     ck_assert(healing->is_worth_holding(healing->context, 1)); /* a late answer */
     plane_end(&plane);
     ck_assert_int_eq(place_number("SELECT count(*) FROM schema_migrations"), 2);
@@ -197,10 +197,10 @@ START_TEST(test_p6_a_post_is_retried_only_as_retry_unsafe_says)
         bool commit, key;
         enum verdict_kind verdict;
     } cases[] = {
-        {UNSAFE_QUIET, false, false, VERDICT_RETRY},  {UNSAFE_QUIET, true, false, VERDICT_PASS},
-        {UNSAFE_QUIET, true, true, VERDICT_PASS},     {UNSAFE_CONFIRMED, true, false, VERDICT_RETRY},
-        {UNSAFE_KEY, true, true, VERDICT_RETRY},      {UNSAFE_KEY, false, false, VERDICT_PASS},
-        {UNSAFE_NEVER, false, true, VERDICT_PASS},    {UNSAFE_ALWAYS, true, false, VERDICT_RETRY},
+        {UNSAFE_QUIET, false, false, VERDICT_RETRY}, {UNSAFE_QUIET, true, false, VERDICT_PASS},
+        {UNSAFE_QUIET, true, true, VERDICT_PASS},    {UNSAFE_CONFIRMED, true, false, VERDICT_RETRY},
+        {UNSAFE_KEY, true, true, VERDICT_RETRY},     {UNSAFE_KEY, false, false, VERDICT_PASS},
+        {UNSAFE_NEVER, false, true, VERDICT_PASS},   {UNSAFE_ALWAYS, true, false, VERDICT_RETRY},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct plane plane;
@@ -448,7 +448,8 @@ START_TEST(test_p6_of_two_errors_in_one_body_both_are_needed)
     plane_begin(&plane);
     struct failure failure =
         plane_failure(&plane, "no such table: sessions\nduring which: no such table: cards\n");
-    place_run("CREATE TABLE sessions(id)"); /* the first has appeared; the second is still missing */
+    place_run(
+        "CREATE TABLE sessions(id)"); /* the first has appeared; the second is still missing */
     ck_assert_int_eq(plane_verdict(&plane, plane_submit(&plane, &failure)), VERDICT_RETRY);
     ck_assert_uint_eq(plane_figures(&plane).applied, 1);
     plane_end(&plane);
@@ -492,8 +493,9 @@ START_TEST(test_p9_names_that_only_responses_give_do_not_flood_the_journal)
     ck_assert_int_eq(place_events("unmapped"), 2000); /* each is counted */
     snprintf(path, sizeof path, "%s/journal.db", place.state);
     ck_assert_int_eq(sqlite3_open(path, &journal), SQLITE_OK);
-    ck_assert_int_eq(sqlite3_prepare_v2(journal, "SELECT count(*) FROM events", -1, &statement, NULL),
-                     SQLITE_OK);
+    ck_assert_int_eq(
+        sqlite3_prepare_v2(journal, "SELECT count(*) FROM events", -1, &statement, NULL),
+        SQLITE_OK);
     ck_assert_int_eq(sqlite3_step(statement), SQLITE_ROW);
     ck_assert_int_lt(sqlite3_column_int(statement, 0), 500);
     sqlite3_finalize(statement);
@@ -514,6 +516,48 @@ START_TEST(test_stopping_does_not_wait_for_submissions_and_frees_them)
         plane_submit(&plane, &failure); /* nobody takes them any more */
     plane_end(&plane);
     ck_assert_uint_eq(plane.delivered, 0);
+}
+END_TEST
+
+static bool a_migration_runs(const struct recover_figures *figures)
+{
+    return figures->changing;
+}
+
+static void *stop(void *context)
+{
+    struct plane *plane = context;
+    recover_stop(plane->recover);
+    return NULL;
+}
+
+START_TEST(test_stopping_waits_for_the_migration_that_runs_and_begins_no_other)
+{
+    enum { MANY = 100 };
+    struct plane plane;
+    pthread_t thread;
+    char name[64], sql[128];
+    place_run("CREATE TABLE users(id)");
+    for (int i = 1; i <= MANY; i++) {
+        snprintf(name, sizeof name, "%03d_t.sql", i);
+        snprintf(sql, sizeof sql, "CREATE TABLE t%d(id);", i);
+        place_migration(name, sql);
+    }
+    plane_begin(&plane);
+    sqlite3 *holder = place_connect();
+    ck_assert_int_eq(sqlite3_exec(holder, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+    struct failure failure = plane_failure(&plane, "no such table: t100");
+    plane_submit(&plane, &failure);
+    plane_wait_until(&plane, a_migration_runs); /* it waits for the lock */
+    ck_assert_int_eq(pthread_create(&thread, NULL, stop, &plane), 0);
+    ck_assert_int_eq(sqlite3_exec(holder, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
+    pthread_join(thread, NULL);
+    sqlite3_close(holder);
+    uint64_t applied = plane_figures(&plane).applied;
+    ck_assert_uint_lt(applied, MANY);
+    plane_end(&plane);
+    ck_assert_int_eq(place_number("SELECT count(*) FROM sqlite_schema WHERE name GLOB 't[0-9]*'"),
+                     (int64_t)applied); /* each whole or not at all */
 }
 END_TEST
 
@@ -578,6 +622,7 @@ int main(void)
         test_who_waits_beside_a_confirmed_one_is_judged_again_after_the_apply,
         test_p9_names_that_only_responses_give_do_not_flood_the_journal,
         test_stopping_does_not_wait_for_submissions_and_frees_them,
+        test_stopping_waits_for_the_migration_that_runs_and_begins_no_other,
         test_a_body_without_a_schema_error_is_passed_at_once,
         test_p11_what_is_wrong_at_the_start_is_told_by_recover_new,
     };

@@ -55,15 +55,15 @@ static bool is_told(unsigned before, unsigned ms)
     until.tv_sec += (time_t)(ns / NS_PER_SECOND);
     until.tv_nsec = (long)(ns % NS_PER_SECOND);
     pthread_mutex_lock(&told.lock);
-    while (told.count <= before &&
-           pthread_cond_timedwait(&told.changed, &told.lock, &until) == 0)
+    while (told.count <= before && pthread_cond_timedwait(&told.changed, &told.lock, &until) == 0)
         continue;
     bool is = told.count > before;
     pthread_mutex_unlock(&told.lock);
     return is;
 }
 
-/* Waits until it tells of nothing but the slow clock: nothing for longer than its shorter pauses. */
+/* Waits until it tells of nothing but the slow clock: nothing for longer than its shorter pauses.
+ */
 static unsigned calm(void)
 {
     unsigned now = count();
@@ -207,9 +207,9 @@ static void migrations_replaced(void)
 
 START_TEST(test_what_happens_to_files_is_noticed)
 {
-    static void (*const happenings[])(void) = {file_made,         file_removed,     file_renamed,
-                                               mode_changed,      database_deleted, database_replaced,
-                                               migrations_replaced};
+    static void (*const happenings[])(void) = {
+        file_made,        file_removed,      file_renamed,       mode_changed,
+        database_deleted, database_replaced, migrations_replaced};
     char path[PATH_SIZE * 2];
     snprintf(path, sizeof path, "%s/000_first.sql", migrations);
     write_file(path, "-- migrate:up\n");
@@ -287,7 +287,7 @@ START_TEST(test_a_missing_directory_is_looked_at_by_the_clock)
     snprintf(migrations, sizeof migrations, "%.150s", none);
     unsigned before = calm();
     file_made();
-    ck_assert(is_told(before, 1000));
+    ck_assert(is_told(before, WAIT_S * 1000));
     watch_stop(watch);
 }
 END_TEST
