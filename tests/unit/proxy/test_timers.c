@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Timers of a worker and its blocks: order, restart, reuse. */
 #include <check.h>
 #include <stdlib.h>
 
