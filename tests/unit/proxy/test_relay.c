@@ -280,8 +280,8 @@ START_TEST(test_p7_a_refused_client_that_goes_on_sending_holds_nobody_up)
 }
 END_TEST
 
-/* An upload as fast as both sides can does not keep the worker to itself. */
-START_TEST(test_p7_a_fast_upload_holds_nobody_up)
+/* An upload as fast as both sides can, and a request beside it. */
+START_TEST(test_p7_a_fast_upload_and_a_small_request_share_a_worker)
 {
     begin(OVER_UNIX);
     struct peer upload = scripted_client(&scripted), client = scripted_client(&scripted);
@@ -352,7 +352,7 @@ int main(void)
     tcase_add_loop_test(tests, test_an_answer_that_begins_early_flows_while_the_body_still_goes_up,
                         0, 2);
     tcase_add_loop_test(tests, test_p7_a_refused_client_that_goes_on_sending_holds_nobody_up, 0, 2);
-    tcase_add_test(tests, test_p7_a_fast_upload_holds_nobody_up);
+    tcase_add_test(tests, test_p7_a_fast_upload_and_a_small_request_share_a_worker);
     tcase_add_test(tests, test_the_last_answer_arrives_although_the_client_sent_more);
     suite_add_tcase(suite, tests);
     SRunner *runner = srunner_create(suite);

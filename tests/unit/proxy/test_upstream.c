@@ -102,6 +102,41 @@ START_TEST(test_a_request_that_wants_a_new_connection_does_not_block_the_pool)
 }
 END_TEST
 
+/* A request that lost its pooled connection, and then gets one that somebody else gives back: that
+ * is its second, whatever becomes of it. */
+START_TEST(test_p6_a_request_is_never_sent_a_third_time)
+{
+    begin(OVER_UNIX);
+    struct peer first = scripted_client(&scripted), second = scripted_client(&scripted);
+    struct message message;
+    get(&first);
+    struct peer *application = next_request();
+    get(&second);
+    struct peer *other = next_request();
+    answer_ok(application);
+    peer_expect(&first, 200, SLICE("ok"));
+    ck_assert_int_eq(listen(scripted.listener, 0), 0);
+    struct peer full = peer_connect(scripted.upstream);
+    get(&first);
+    peer_read(application, REQUEST, &message);
+    message_free(&message);
+    peer_close(application);
+    scripted_wait_metric(&scripted, "automigrate_upstream_waiting", 1);
+    answer_ok(other);
+    peer_expect(&second, 200, SLICE("ok"));
+    peer_read(other, REQUEST, &message);
+    message_free(&message);
+    peer_close(other);
+    peer_read(&first, ANSWER, &message);
+    ck_assert_uint_eq(message.status, 502);
+    message_free(&message);
+    peer_close(&full);
+    peer_close(&first);
+    peer_close(&second);
+    scripted_destruct(&scripted);
+}
+END_TEST
+
 /* A unix socket with a full backlog: the application is there, and busy. */
 START_TEST(test_a_full_unix_backlog_is_dialled_again)
 {
@@ -168,6 +203,8 @@ START_TEST(test_p7_an_application_that_stops_reading_costs_no_time)
     struct peer *application = scripted_accept(&scripted);
     peer_receive_all(application, 100 * KIB);
     ck_assert_int_eq(shutdown(application->fd, SHUT_RD), 0);
+    while (peer_receive(application) == PEER_BYTES) /* what is there makes room, and that a try */
+        buffer_clear(&application->input);
     scripted_go_round(&scripted);
     uint64_t before = cpu_ms();
     struct pollfd nothing = {.fd = client.fd, .events = POLLIN};
@@ -217,6 +254,7 @@ int main(void)
                         test_p6_a_stale_pooled_connection_costs_an_idempotent_request_nothing, 0,
                         COUNT_OF(stale));
     tcase_add_test(tests, test_a_request_that_wants_a_new_connection_does_not_block_the_pool);
+    tcase_add_test(tests, test_p6_a_request_is_never_sent_a_third_time);
     tcase_add_test(tests, test_a_full_unix_backlog_is_dialled_again);
     tcase_add_test(tests, test_bytes_behind_an_answer_or_on_an_idle_connection_close_it);
     tcase_add_test(tests, test_p7_an_application_that_stops_reading_costs_no_time);
